@@ -1,0 +1,1 @@
+"""Quantized models, unlearning methods and metrics: plain functions that know nothing of a cluster."""

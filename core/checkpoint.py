@@ -1,0 +1,69 @@
+"""Weights on disk: safetensors plus a JSON manifest, each written atomically, the manifest last; no pickle."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+
+from core.errors import BadInput
+
+WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
+
+
+def pack(model: nn.Module) -> bytes:
+    """The model's whole state (weights, buffers, quantizer state) as safetensors bytes."""
+    return save_safetensors({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()})
+
+
+def unpack(data: bytes) -> dict[str, Tensor]:
+    """The state behind `pack`; BadInput if the bytes are not a whole safetensors file."""
+    try:
+        return load_safetensors(data)
+    except SafetensorError as error:
+        raise BadInput(f"not a whole safetensors file: {error}") from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file so that other processes see all of it or none of it, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def save(folder: Path, model: nn.Module, facts: Mapping[str, Any]) -> None:
+    """Saves a model with facts about it (JSON values); it is there once the manifest is."""
+    data = pack(model)
+    write_atomically(folder / WEIGHTS, data)
+    manifest = {**facts, "sha256": hashlib.sha256(data).hexdigest()}
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
+
+
+def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State and manifest of a saved model; BadInput if either is missing or the weights are not as saved."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        data = (folder / WEIGHTS).read_bytes()
+    except (OSError, ValueError) as error:
+        raise BadInput(f"no usable checkpoint in {folder}: {error}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != manifest.get("sha256"):
+        raise BadInput(
+            f"{folder / WEIGHTS} is corrupt: its SHA-256 is {found[:12]}…, the manifest's is another"
+        )
+    return unpack(data), manifest

@@ -1,0 +1,40 @@
+"""Fresh weights from an explicit generator."""
+
+import math
+
+import torch
+from torch import nn
+
+from core.quant import restart_weight_quantizers_
+
+
+@torch.no_grad()
+def initialise_(model: nn.Module, generator: torch.Generator) -> nn.Module:
+    """Draws fresh weights in module order and resets normalisation layers, in place; returns the model.
+
+    Convolutions: normal, fan-out, ReLU gain (as torchvision). Linear: uniform ±1/sqrt(fan-in), bias
+    likewise (as torch). Weight quantizers restart from the new weights. The generator is on the CPU, so
+    every device starts from the same numbers.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups
+            _fill_normal_(module.weight, math.sqrt(2 / fan_out), generator)
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.Linear):
+            bound = 1 / math.sqrt(module.in_features)
+            _fill_uniform_(module.weight, bound, generator)
+            _fill_uniform_(module.bias, bound, generator)
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_parameters()
+    restart_weight_quantizers_(model)
+    return model
+
+
+def _fill_normal_(tensor: torch.Tensor, std: float, generator: torch.Generator) -> None:
+    tensor.copy_(torch.randn(tensor.shape, generator=generator) * std)
+
+
+def _fill_uniform_(tensor: torch.Tensor, bound: float, generator: torch.Generator) -> None:
+    tensor.copy_((torch.rand(tensor.shape, generator=generator) * 2 - 1) * bound)

@@ -1,0 +1,99 @@
+"""What every fake quantizer shares: an integer range, a one-time initialisation from data, and validity."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+SMALLEST_STEP = 1e-8  # steps are kept at or above this after every update
+
+
+def integer_range(bits: int, signed: bool) -> tuple[int, int]:
+    """Smallest and largest integer code: signed -2^(b-1)..2^(b-1)-1, unsigned 0..2^b-1 (eq. 1)."""
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+
+
+class FakeQuantizer(nn.Module):
+    """A quantize-dequantize node; subclasses own the parameters and say how they start.
+
+    `initialised` is a buffer, so that a loaded checkpoint never starts over: re-initialising steps from
+    data after a reload would silently undo training (a known fault of public LSQ+ code).
+    """
+
+    initialised: Tensor
+
+    def __init__(self, bits: int, signed: bool) -> None:
+        super().__init__()
+        self.bits = bits
+        self.qmin, self.qmax = integer_range(bits, signed)
+        self.register_buffer("initialised", torch.tensor(False))
+        self._ready = False  # mirrors the buffer, so that forward needs no host synchronisation
+
+    def initialise_(self, x: Tensor) -> None:
+        """Sets the parameters from one tensor of data and marks the quantizer initialised."""
+        self._start(x.detach())
+        self.initialised.fill_(True)
+        self._ready = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Fake-quantized x, same shape and dtype. Raises RuntimeError before initialisation."""
+        if not self._ready:
+            raise RuntimeError("quantizer used before its step was set; call core.quant.calibrate_ first")
+        return self._quantize(x)
+
+    def codes(self, x: Tensor) -> Tensor:
+        """The integer codes of x as int32, same shape: what an integer kernel would store."""
+        raise NotImplementedError
+
+    def fault(self) -> str | None:
+        """What makes the state invalid (not initialised, not finite, not positive), or None."""
+        if not bool(self.initialised):
+            return "not initialised"
+        if not all(bool(torch.isfinite(p).all()) for p in self.parameters()):
+            return "not finite"
+        if not all(bool((step > 0).all()) for step in self.steps()):
+            return "step is not positive"
+        return None
+
+    def steps(self) -> list[nn.Parameter]:
+        """The parameters that must stay positive."""
+        return []
+
+    def keep_valid_(self) -> None:
+        """Moves steps that an update made invalid to the nearest valid value."""
+        for step in self.steps():
+            step.clamp_(min=SMALLEST_STEP)
+
+    def _start(self, x: Tensor) -> None:
+        raise NotImplementedError
+
+    def _quantize(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._ready = bool(self.initialised)
+
+
+def quantizers(model: nn.Module) -> Iterator[tuple[str, FakeQuantizer]]:
+    """Every fake quantizer of a model with its name."""
+    return ((name, m) for name, m in model.named_modules() if isinstance(m, FakeQuantizer))
+
+
+def quantizer_parameters(model: nn.Module) -> set[str]:
+    """Names of the parameters that belong to quantizers (steps, offsets, clips)."""
+    return {f"{name}.{inner}" for name, q in quantizers(model) for inner, _ in q.named_parameters()}
+
+
+def quantizer_faults(model: nn.Module) -> dict[str, str]:
+    """Quantizers whose state is invalid, with the reason; empty for a healthy model."""
+    found = ((name, q.fault()) for name, q in quantizers(model))
+    return {name: fault for name, fault in found if fault is not None}
+
+
+@torch.no_grad()
+def keep_valid_(model: nn.Module) -> None:
+    """Keeps every quantizer valid after an update (steps positive: ALGORITHMS 6.6)."""
+    for _, quantizer in quantizers(model):
+        quantizer.keep_valid_()

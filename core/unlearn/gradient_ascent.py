@@ -1,0 +1,39 @@
+"""GA: climb the loss of the forget set (Graves et al. 2021; Thudi et al. 2022)."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from core.data.loader import Batch, batches
+from core.train import OnEpoch, TrainParams, cross_entropy, fit
+from core.unlearn.base import Method, Problem, lr_range
+
+
+class GAParams(TrainParams):
+    """The paper's: 5 epochs, learning rates of 1e-5 to 1e-3 because the loss has no upper bound."""
+
+    epochs: int = 5
+    lr: float = 1e-4
+
+
+def ascent_loss(logits_BK: Tensor, batch: Batch) -> Tensor:
+    """Minus the cross-entropy."""
+    return -cross_entropy(logits_BK, batch)
+
+
+def gradient_ascent(
+    problem: Problem, params: GAParams, generator: torch.Generator, on_epoch: OnEpoch | None = None
+) -> nn.Module:
+    """Ascends on the forget set alone; normalisation statistics follow it too, as published."""
+    return fit(
+        copy.deepcopy(problem.model),
+        lambda _epoch: batches(problem.forget, params.batch_size, problem.augment, generator),
+        params,
+        generator,
+        loss=ascent_loss,
+        on_epoch=on_epoch,
+    )
+
+
+METHOD = Method("ga", "GA", GAParams, lr_range(1e-5, 1e-3), gradient_ascent)
