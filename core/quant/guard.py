@@ -22,7 +22,7 @@ class StepGuard:
     """
 
     def __init__(self, model: nn.Module, trust: float) -> None:
-        self.steps = [p for _, q in quantizers(model) for p in q.steps() if p.requires_grad]
+        self.steps: list[Tensor] = [p for _, q in quantizers(model) for p in q.steps() if p.requires_grad]
         self.trust = trust
 
     @contextmanager
@@ -33,7 +33,7 @@ class StepGuard:
             return
         with torch.no_grad():
             self._clip_gradients(lr)
-            lowest = torch._foreach_mul(self.steps, 0.5)
+            lowest = list(torch._foreach_mul(self.steps, 0.5))
             yield
             torch._foreach_maximum_(self.steps, lowest)
 
@@ -42,6 +42,6 @@ class StepGuard:
         if not pairs:
             return
         grads: list[Tensor] = [g for g, _ in pairs]
-        bounds = torch._foreach_mul([s for _, s in pairs], self.trust / lr)
+        bounds = list(torch._foreach_mul([s for _, s in pairs], self.trust / lr))
         torch._foreach_minimum_(grads, bounds)
-        torch._foreach_maximum_(grads, torch._foreach_neg(bounds))
+        torch._foreach_maximum_(grads, list(torch._foreach_neg(bounds)))

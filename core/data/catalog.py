@@ -1,0 +1,123 @@
+"""The datasets this project knows. Another one is another entry, and a reader if its format is new."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from core.data.cifar_pickle import CifarPickle, published
+from core.data.digits import Digits
+from core.data.download import Remote
+from core.data.parquet_table import ParquetTable
+from core.data.source import Source
+from core.data.svhn_mat import SvhnMat
+from core.data.tiny_folder import TinyFolder
+
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a dataset before it is read.
+
+    `pixels`: side of the square images. `mean`, `std`: per channel, of pixels scaled to 0..1. `crop_padding`:
+    pixels of padding for random crops in training, 0 = none. `flip`: random horizontal flips. `sources`: the
+    places and formats it can lie in, tried in order. `train_size`, `test_size`: of the official split.
+    """
+
+    name: str
+    classes: int
+    pixels: int
+    mean: Channels
+    std: Channels
+    crop_padding: int
+    flip: bool
+    sources: tuple[Source, ...]
+    train_size: int
+    test_size: int
+
+    @property
+    def downloads(self) -> tuple[Remote, ...]:
+        """The files `data.download=true` brings."""
+        return tuple(remote for source in self.sources for remote in source.remotes())
+
+
+# mean and std: ALGORITHMS §1 (those of the published comparisons); for digits, of the training split
+DATASETS: dict[str, DatasetInfo] = {
+    "digits": DatasetInfo(
+        name="digits",
+        classes=10,
+        pixels=16,
+        mean=(0.3053, 0.3053, 0.3053),
+        std=(0.3185, 0.3185, 0.3185),
+        crop_padding=0,
+        flip=False,
+        sources=(Digits(),),
+        train_size=1437,
+        test_size=360,
+    ),
+    "cifar10": DatasetInfo(
+        name="cifar10",
+        classes=10,
+        pixels=32,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2470, 0.2435, 0.2616),
+        crop_padding=4,
+        flip=True,
+        sources=(
+            CifarPickle(
+                folder="cifar-10-batches-py",
+                archive="cifar-10-python.tar.gz",
+                train=tuple(f"data_batch_{number}" for number in range(1, 6)),
+                test=("test_batch",),
+                official=partial(published, "CIFAR10"),
+            ),
+            ParquetTable("cifar10"),
+        ),
+        train_size=50_000,
+        test_size=10_000,
+    ),
+    "cifar100": DatasetInfo(
+        name="cifar100",
+        classes=100,
+        pixels=32,
+        mean=(0.5071, 0.4866, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        crop_padding=4,
+        flip=True,
+        sources=(
+            CifarPickle(
+                folder="cifar-100-python",
+                archive="cifar-100-python.tar.gz",
+                train=("train",),
+                test=("test",),
+                official=partial(published, "CIFAR100"),
+            ),
+            ParquetTable("cifar100"),
+        ),
+        train_size=50_000,
+        test_size=10_000,
+    ),
+    "svhn": DatasetInfo(
+        name="svhn",
+        classes=10,
+        pixels=32,
+        mean=(0.4377, 0.4438, 0.4728),
+        std=(0.1980, 0.2010, 0.1970),
+        crop_padding=0,
+        flip=False,
+        sources=(SvhnMat(), ParquetTable("svhn")),
+        train_size=73_257,
+        test_size=26_032,
+    ),
+    "tiny_imagenet": DatasetInfo(
+        name="tiny_imagenet",
+        classes=200,
+        pixels=64,
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        crop_padding=8,
+        flip=True,
+        sources=(TinyFolder(), ParquetTable("tiny_imagenet")),
+        train_size=100_000,
+        test_size=10_000,
+    ),
+}

@@ -1,0 +1,45 @@
+"""What travels between driver and worker: a node and where to work on the way out, an outcome on the way back."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tasks.node import Node
+from tasks.record import Record
+
+FailureKind = Literal["bad input", "numeric", "memory", "corrupt", "system"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and with what to work; nothing here may change a result beyond rounding, so none of it is in a key.
+
+    store: URI. data_root: folder of the data sets, None for the embedded ones only. cache: folder for
+    decoded images. device: "auto", "cpu" or "cuda". threads: CPU threads per training node; the same for
+    every executor, because sums depend on how they are divided.
+    """
+
+    store: str
+    data_root: str | None = None
+    cache: str | None = None
+    download: bool = False
+    device: str = "auto"
+    threads: int = 1
+    code_revision: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One node to run at one place."""
+
+    node: Node
+    place: Place
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A node's end: its row, and for a failure its kind and, if a parent's file was corrupt, the parent's key."""
+
+    node: Node
+    record: Record
+    failure: FailureKind | None = None
+    corrupt_parent: str | None = None

@@ -1,0 +1,60 @@
+"""A node of the plan: one piece of work, named by everything that can change its result."""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["data", "original", "retrain", "trial", "evaluate", "select"]
+
+# A stage's revision is part of its nodes' keys: raise it when a code change makes old results incomparable.
+# (A method has a revision of its own, in core.unlearn.)
+REVISIONS: dict[Kind, int] = {"data": 1, "original": 1, "retrain": 1, "trial": 1, "evaluate": 1, "select": 1}
+
+# Nodes that train run on accelerator slots, the others are short CPU work.
+TRAINING: frozenset[Kind] = frozenset({"original", "retrain", "trial"})
+
+
+@dataclass(frozen=True)
+class Node:
+    """kind, key (64 hex digits), keys of the nodes it reads, and its inputs as JSON values."""
+
+    kind: Kind
+    key: str
+    parents: tuple[str, ...]
+    inputs: dict[str, Any] = field(hash=False)
+
+    @property
+    def affinity(self) -> tuple[str, str, str]:
+        """Nodes of one affinity share data set, network and compiled code, and like the same worker."""
+        get = self.inputs.get
+        return str(get("dataset")), str(get("arch")), str(get("quant"))
+
+    @property
+    def words(self) -> str:
+        """What the node is, for a person: `trial cifar10 resnet18 4w4a random 0.1 qmul lr 0.012 seed 1`."""
+        i = self.inputs
+        parts = [
+            self.kind,
+            i.get("dataset"),
+            i.get("arch"),
+            i.get("quant"),
+            i.get("scenario"),
+            i.get("amount"),
+        ]
+        parts += [None if self.kind in ("original", "retrain") else i.get("method"), i.get("tried")]
+        seed = i.get("seed")
+        return " ".join(str(p) for p in parts if p not in (None, "")) + (
+            "" if seed is None else f" seed {seed}"
+        )
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted keys and no spaces; the same bytes for the same value on every machine."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def make_node(kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any]) -> Node:
+    """A node with its key: SHA-256 over kind, revision, inputs and the parents' keys."""
+    identity = {"kind": kind, "revision": REVISIONS[kind], "inputs": inputs, "parents": parents}
+    return Node(kind, hashlib.sha256(canonical(identity)).hexdigest(), parents, inputs)

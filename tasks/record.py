@@ -1,0 +1,116 @@
+"""The one row schema of the results: a finished or failed node, as pydantic model and as Parquet."""
+
+import io
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+
+
+class EpochFact(BaseModel):
+    """One number of one epoch: a point of a curve."""
+
+    epoch: int
+    name: str
+    value: float
+
+
+class Candidate(BaseModel):
+    """One trial as its cell's selection saw it: its evaluation's key and its gaps to Retrain."""
+
+    evaluation: str
+    ag: float
+    ag_validation: float
+
+
+class Record(BaseModel):
+    """One row. Figures are percentages; what does not apply to a node's kind is None.
+
+    fa, ra, ta, mia: forget, retain and test accuracy, and the attack with test images as non-members.
+    va, mia_validation: the same two on validation images, which selection reads by default.
+    ag, ag_validation: average gap to Retrain, on an evaluation that was selected.
+    seconds: of the method itself. node_seconds: of the whole node. flip_rate: share of integer weight codes
+    changed against the original. model: the node an evaluation looked at. selected, reference: evaluations.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
+    kind: str
+    status: str = "done"
+    dataset: str | None = None
+    arch: str | None = None
+    quant: str | None = None
+    scenario: str | None = None
+    amount: float | None = None
+    method: str | None = None
+    seed: int | None = None
+    protocol: str | None = None
+    select_on: str | None = None
+    params: str | None = None
+    tried: str | None = None
+    fa: float | None = None
+    ra: float | None = None
+    ta: float | None = None
+    mia: float | None = None
+    va: float | None = None
+    mia_validation: float | None = None
+    ag: float | None = None
+    ag_validation: float | None = None
+    forget_count: int | None = None
+    retain_count: int | None = None
+    test_count: int | None = None
+    seconds: float | None = None
+    node_seconds: float | None = None
+    flip_rate: float | None = None
+    model: str | None = None
+    selected: str | None = None
+    reference: str | None = None
+    candidates: list[Candidate] | None = None
+    curve: list[EpochFact] | None = None
+    error_kind: str | None = None
+    error_message: str | None = None
+    log: str | None = None
+    code_revision: str | None = None
+    hardware: str | None = None
+    versions: str | None = None
+    finished_at: datetime | None = None
+
+
+_TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
+_TYPES: dict[str, pa.DataType] = {
+    "schema_version": _WHOLE,
+    "seed": _WHOLE,
+    "forget_count": _WHOLE,
+    "retain_count": _WHOLE,
+    "test_count": _WHOLE,
+    "candidates": pa.list_(
+        pa.struct([("evaluation", _TEXT), ("ag", _REAL), ("ag_validation", _REAL)])
+    ),
+    "curve": pa.list_(pa.struct([("epoch", _WHOLE), ("name", _TEXT), ("value", _REAL)])),
+    "finished_at": pa.timestamp("us", tz="UTC"),
+} | dict.fromkeys(
+    ("amount", "fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds",
+     "node_seconds", "flip_rate"),
+    _REAL,
+)  # fmt: skip
+
+SCHEMA = pa.schema([(name, _TYPES.get(name, _TEXT)) for name in Record.model_fields])
+
+
+def to_parquet(record: Record) -> bytes:
+    """One row as a Parquet file of the declared schema."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([record.model_dump()], schema=SCHEMA), buffer)
+    return buffer.getvalue()
+
+
+def from_parquet(data: bytes) -> list[dict[str, Any]]:
+    """The rows of a part; pyarrow.ArrowInvalid (or another ArrowException) if the bytes are not one."""
+    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data)).to_pylist()
+    return rows

@@ -1,0 +1,118 @@
+"""What a long-lived worker keeps between nodes: images on the device, splits, and the original model.
+
+Each cache holds the last few of its kind; a slot that gets nodes of one affinity in a row loads nothing twice.
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from core import checkpoint
+from core.data import DATASETS, Limit, load
+from core.data.loader import Images, Transform
+from core.data.splits import Scenario, Split, split
+from core.errors import BadInput
+from core.models import build
+from core.quant import QuantSpec
+from tasks.job import Place
+from tasks.store import Store
+
+
+class DeviceData(NamedTuple):
+    """A data set on the device: all training images, all test images, the transform, classes, digest."""
+
+    train: Images
+    test: Images
+    transform: Transform
+    classes: int
+    digest: str
+
+
+def device_of(place: Place) -> torch.device:
+    """The device of a place; "auto" is CUDA where there is one."""
+    if place.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if place.device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("resources.device=cuda, but this worker sees no CUDA device (nearest: auto)")
+    return torch.device(place.device)
+
+
+def device_data(place: Place, inputs: dict[str, Any]) -> DeviceData:
+    """The node's data set on the place's device, from the warm cache if it is there."""
+    return _device_data(
+        inputs["dataset"], json.dumps(inputs["limit"]), inputs["augment"], place.data_root, place.cache,
+        place.download, device_of(place),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=2)
+def _device_data(
+    name: str,
+    limit: str,
+    augment: bool,
+    root: str | None,
+    cache: str | None,
+    download: bool,
+    device: torch.device,
+) -> DeviceData:
+    bounds = json.loads(limit)
+    data = load(
+        name,
+        Path(root) if root else None,
+        cache=Path(cache) if cache else None,
+        limit=Limit(**bounds) if bounds else None,
+        download=download,
+    )
+    info = DATASETS[name]
+    transform = Transform(
+        data.mean, data.std, info.crop_padding if augment else 0, info.flip if augment else False
+    )
+    return DeviceData(
+        Images(data.train_images, data.train_labels).to(device),
+        Images(data.test_images, data.test_labels).to(device),
+        transform,
+        data.classes,
+        data.digest,
+    )
+
+
+def node_split(labels: Tensor, inputs: dict[str, Any]) -> Split:
+    """The split that a node's inputs describe; a node without a scenario gets a part of no consequence."""
+    scenario: Scenario = inputs["scenario"]
+    return split(labels, scenario, inputs["amount"], inputs["seed"], inputs["validation"])
+
+
+def blank_model(inputs: dict[str, Any], classes: int, device: torch.device) -> nn.Module:
+    """The node's network on the device, with weights of no consequence (training or loading replaces them)."""
+    generator = torch.Generator().manual_seed(0)
+    model = build(
+        inputs["arch"],
+        classes,
+        generator=generator,
+        width=inputs["width"],
+        quant=QuantSpec.parse(inputs["quant"]),
+    )
+    return model.to(device)
+
+
+def original_model(place: Place, key: str, inputs: dict[str, Any], classes: int) -> nn.Module:
+    """The trained original with the given key, in eval mode, from the warm cache if it is there."""
+    arguments = json.dumps({name: inputs[name] for name in ("arch", "width", "quant")}, sort_keys=True)
+    return _original_model(place.store, key, arguments, classes, device_of(place))
+
+
+@lru_cache(maxsize=2)
+def _original_model(store: str, key: str, arguments: str, classes: int, device: torch.device) -> nn.Module:
+    model = blank_model(json.loads(arguments), classes, device)
+    model.load_state_dict(checkpoint.unpack(Store(store).read(key, checkpoint.WEIGHTS)))
+    return model.eval()
+
+
+def clear() -> None:
+    """Empties the caches (after a corrupt file, or between tests)."""
+    _device_data.cache_clear()
+    _original_model.cache_clear()
