@@ -18,6 +18,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 EpochFacts = dict[str, float]
 OnEpoch = Callable[[int, EpochFacts], None]
 Positive = Annotated[int, Field(ge=1)]
+LearningRate = Annotated[float, Field(gt=0)]
 
 
 class Params(BaseModel):
@@ -37,7 +38,7 @@ class TrainParams(Params):
     """
 
     epochs: Positive = 10
-    lr: Annotated[float, Field(gt=0)] = 0.01
+    lr: LearningRate = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     decay_quantizers: bool = False

@@ -19,7 +19,7 @@ from core import checkpoint
 from core.data.splits import validation_indices
 from core.errors import BadInput, Diverged
 from core.metrics import predictions
-from core.metrics.gap import average_gap
+from core.metrics.gap import FIGURES, average_gap
 from core.metrics.mia import svc_mia
 from core.metrics.predictions import Predictions
 from core.quant import quantizer_faults
@@ -225,21 +225,20 @@ def select(node: Node, _place: Place, store: Store) -> Result:
 def _candidate(trial: Record, retrain: Record) -> Candidate:
     return Candidate(
         evaluation=trial.key,
-        ag=average_gap(_figures(trial, "ta", "mia"), _figures(retrain, "ta", "mia")),
-        ag_validation=average_gap(
-            _figures(trial, "va", "mia_validation"), _figures(retrain, "va", "mia_validation")
-        ),
+        ag=average_gap(_test_figures(trial), _test_figures(retrain)),
+        ag_validation=average_gap(_validation_figures(trial), _validation_figures(retrain)),
     )
 
 
-def _figures(record: Record, unseen: str, attack: str) -> dict[str, float]:
-    """The four figures, test accuracy and attack read from the named columns (test or validation)."""
-    return {
-        "fa": record.fa or 0.0,
-        "ra": record.ra or 0.0,
-        "ta": getattr(record, unseen) if getattr(record, unseen) is not None else record.ta,
-        "mia": getattr(record, attack) if getattr(record, attack) is not None else record.mia,
-    }
+def _test_figures(record: Record) -> dict[str, float]:
+    return record.model_dump(include=set(FIGURES))
+
+
+def _validation_figures(record: Record) -> dict[str, float]:
+    """The four figures with validation images in the place of test images, where there are any."""
+    if record.va is None or record.mia_validation is None:
+        return _test_figures(record)
+    return _test_figures(record) | {"ta": record.va, "mia": record.mia_validation}
 
 
 class Curve:

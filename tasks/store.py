@@ -138,7 +138,9 @@ class Store:
         except FileNotFoundError as error:
             raise Corrupt(key, name, "is missing") from error
         if _fingerprint(data) != expected:
-            raise Corrupt(key, name, f"is not what was written ({len(data)} of {expected['bytes']} bytes)")
+            raise Corrupt(
+                key, name, f"is not what was written ({len(data)} of {expected['bytes']} bytes)"
+            )
         return data
 
     def drop_file(self, key: str, name: str) -> None:

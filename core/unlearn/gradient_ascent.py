@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from core.data.loader import Batch, batches
-from core.train import OnEpoch, TrainParams, cross_entropy, fit
+from core.train import LearningRate, OnEpoch, Positive, TrainParams, cross_entropy, fit
 from core.unlearn.base import Method, Problem, lr_range
 
 
 class GAParams(TrainParams):
     """The paper's: 5 epochs, learning rates of 1e-5 to 1e-3 because the loss has no upper bound."""
 
-    epochs: int = 5
-    lr: float = 1e-4
+    epochs: Positive = 5
+    lr: LearningRate = 1e-4
 
 
 def ascent_loss(logits_BK: Tensor, batch: Batch) -> Tensor:

@@ -8,15 +8,15 @@ from torch import nn
 from core.data.loader import Images, Transform, batches
 from core.models.init import initialise_
 from core.quant import calibrate_
-from core.train import OnEpoch, TrainParams, fit
+from core.train import LearningRate, OnEpoch, Positive, TrainParams, fit
 from core.unlearn.base import Method, Problem
 
 
 class RetrainParams(TrainParams):
     """The paper's: 160 epochs at 0.1, cosine (the original's are 182)."""
 
-    epochs: int = 160
-    lr: float = 0.1
+    epochs: Positive = 160
+    lr: LearningRate = 0.1
 
 
 def train_from_scratch(

@@ -1,0 +1,130 @@
+"""From a grid to its nodes: a pure function. The same grid gives the same keys on every machine."""
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from core.unlearn import METHODS
+from orchestrator.search import grid_points
+from orchestrator.spec import GridSpec
+from tasks.node import Node, make_node
+
+
+class Cell(NamedTuple):
+    """Coordinates of one entry of the comparison: a method on a problem, at one seed."""
+
+    dataset: str
+    arch: str
+    quant: str
+    scenario: str
+    amount: float
+    seed: int
+    method: str
+
+    @property
+    def problem(self) -> "Cell":
+        """The same coordinates for Retrain, which every method is compared with."""
+        return self._replace(method="retrain")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """nodes by key, parents before children; for each cell the node that holds its figures.
+
+    A method's cell is held by its select node, Retrain's by an evaluate node, and so is the original's.
+    """
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    cells: dict[Cell, str] = field(default_factory=dict)
+    originals: dict[Cell, str] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, int]:
+        """Number of nodes of each kind."""
+        return dict(Counter(node.kind for node in self.nodes.values()))
+
+    def children(self) -> dict[str, list[str]]:
+        """Keys of the nodes that read each node."""
+        found: dict[str, list[str]] = {key: [] for key in self.nodes}
+        for node in self.nodes.values():
+            for parent in node.parents:
+                found[parent].append(node.key)
+        return found
+
+
+def make_plan(spec: GridSpec) -> Plan:
+    """All nodes of a grid. Originals and retrains are shared by every cell that needs them."""
+    plan = Plan()
+    for dataset, arch, seed in itertools.product(spec.datasets, spec.archs, spec.seeds):
+        for quant in spec.quant_specs(arch):
+            builder = _Builder(spec, plan, dataset, arch, quant.label, seed)
+            for scenario, amount in _scenarios(spec):
+                builder.add_problem(scenario, amount)
+    return plan
+
+
+def _scenarios(spec: GridSpec) -> list[tuple[str, float]]:
+    return [("random", ratio) for ratio in spec.ratios] + [("class", float(c)) for c in spec.classes]
+
+
+class _Builder:
+    """Adds the nodes of one dataset × network × quantization × seed to a plan."""
+
+    def __init__(self, spec: GridSpec, plan: Plan, dataset: str, arch: str, quant: str, seed: int) -> None:
+        self.spec, self.plan = spec, plan
+        limit = spec.data.limit.model_dump() if spec.data.limit else None
+        self.data = self._add("data", (), {"dataset": dataset, "limit": limit})
+        self.base: dict[str, Any] = {
+            "dataset": dataset,
+            "limit": limit,
+            "arch": arch,
+            "quant": quant,
+            "width": spec.width(arch),
+            "augment": spec.data.augment,
+            "seed": seed,
+            "validation": spec.validation,
+        }
+        params = {"method": "original", "params": spec.original_params().model_dump(mode="json")}
+        self.original = self._add("original", (self.data.key,), self.base | params)
+
+    def add_problem(self, scenario: str, amount: float) -> None:
+        """Retrain, every method's trials, their evaluations and selections, for one forget set."""
+        base = self.base | {"scenario": scenario, "amount": amount}
+        retrain_params = self.spec.retrain_params().model_dump(mode="json")
+        retrain = self._add("retrain", (self.data.key,), base | self._method("retrain", retrain_params))
+        reference = self._evaluation(retrain)
+        at = Cell(**{name: base[name] for name in Cell._fields[:-1]}, method="retrain")
+        if "retrain" in self.spec.methods:
+            self.plan.cells[at] = reference.key
+        # The original, seen through this problem's forget set, shows what there is to forget.
+        original = self._evaluation(self.original, base | {"method": "original", "params": None})
+        self.plan.originals[at] = original.key
+        for method in self.spec.methods:
+            if method != "retrain":
+                self.plan.cells[at._replace(method=method)] = self._search(method, base, reference).key
+
+    def _search(self, method: str, base: dict[str, Any], reference: Node) -> Node:
+        """The trials of one cell and the node that chooses among them."""
+        fixed = frozenset(self.spec.params.get(method, {}))
+        evaluations = []
+        for point in grid_points(method, base["arch"], self.spec.search.trials, fixed):
+            tried = " ".join(f"{name} {value:g}" for name, value in point.items())
+            inputs = base | self._method(method, self.spec.method_params(method, point)) | {"tried": tried}
+            trial = self._add("trial", (self.data.key, self.original.key), inputs)
+            evaluations.append(self._evaluation(trial).key)
+        choice = {"method": method, "select_on": self.spec.select_on, "protocol": self.spec.protocol}
+        coordinates = {name: base[name] for name in Cell._fields[:-1]}
+        return self._add("select", (reference.key, *dict.fromkeys(evaluations)), coordinates | choice)
+
+    def _evaluation(self, model: Node, inputs: dict[str, Any] | None = None) -> Node:
+        names = (*Cell._fields, "validation", "params", "tried")
+        source = inputs or model.inputs
+        return self._add("evaluate", (model.key,), {n: source[n] for n in names if n in source})
+
+    @staticmethod
+    def _method(name: str, params: dict[str, Any]) -> dict[str, Any]:
+        return {"method": name, "method_revision": METHODS[name].revision, "params": params}
+
+    def _add(self, kind: Any, parents: tuple[str, ...], inputs: dict[str, Any]) -> Node:
+        node = make_node(kind, parents, inputs)
+        return self.plan.nodes.setdefault(node.key, node)
