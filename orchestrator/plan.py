@@ -47,7 +47,7 @@ class Plan:
         """Keys of the nodes that read each node."""
         found: dict[str, list[str]] = {key: [] for key in self.nodes}
         for node in self.nodes.values():
-            for parent in node.parents:
+            for parent in dict.fromkeys(node.parents):
                 found[parent].append(node.key)
         return found
 

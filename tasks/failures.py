@@ -30,7 +30,7 @@ def failed(job: Job, error: BaseException, kind: FailureKind | None = None) -> O
         update={
             "status": "failed",
             "error_kind": kind,
-            "error_message": message.splitlines()[0][:500] if message else type(error).__name__,
+            "error_message": message.splitlines()[0][:2000] if message else type(error).__name__,
             "log": f"logs/{job.node.key}.log",
         }
     )

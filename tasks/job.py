@@ -13,9 +13,9 @@ FailureKind = Literal["bad input", "numeric", "memory", "corrupt", "system"]
 class Place:
     """Where and with what to work; nothing here may change a result beyond rounding, so none of it is in a key.
 
-    store: URI. data_root: folder of the data sets, None for the embedded ones only. cache: folder for
-    decoded images. device: "auto", "cpu" or "cuda". threads: CPU threads per training node; the same for
-    every executor, because sums depend on how they are divided.
+    store: URI. data_root: folder of the data sets. cache: folder for decoded images. None puts either
+    into the user's cache folder of the machine that works. device: "auto", "cpu" or "cuda". threads: CPU
+    threads per training node; the same for every executor, because sums depend on how they are divided.
     """
 
     store: str

@@ -138,10 +138,17 @@ class Store:
         except FileNotFoundError as error:
             raise Corrupt(key, name, "is missing") from error
         if _fingerprint(data) != expected:
-            raise Corrupt(
-                key, name, f"is not what was written ({len(data)} of {expected['bytes']} bytes)"
-            )
+            raise Corrupt(key, name, f"is not what was written ({len(data)} of {expected['bytes']} bytes)")
         return data
+
+    def file_sizes(self) -> dict[str, int]:
+        """Bytes of every artifact, by `<key>/<name>`, in one listing."""
+        root = self.path("artifacts")
+        try:
+            found = self.fs.find(root, detail=True)
+        except FileNotFoundError:
+            return {}
+        return {str(PurePosixPath(path).relative_to(root)): int(info["size"]) for path, info in found.items()}
 
     def drop_file(self, key: str, name: str) -> None:
         """Removes one file of a finished node on purpose and notes it in the manifest."""

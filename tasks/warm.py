@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from core import checkpoint
@@ -44,9 +45,14 @@ def device_of(place: Place) -> torch.device:
 def device_data(place: Place, inputs: dict[str, Any]) -> DeviceData:
     """The node's data set on the place's device, from the warm cache if it is there."""
     return _device_data(
-        inputs["dataset"], json.dumps(inputs["limit"]), inputs["augment"], place.data_root, place.cache,
-        place.download, device_of(place),
-    )  # fmt: skip
+        inputs["dataset"],
+        json.dumps(inputs["limit"]),
+        inputs["augment"],
+        Path(place.data_root) if place.data_root else user_cache_path("unlearn-grid") / "data",
+        Path(place.cache) if place.cache else user_cache_path("unlearn-grid") / "decoded",
+        place.download,
+        device_of(place),
+    )
 
 
 @lru_cache(maxsize=2)
@@ -54,19 +60,14 @@ def _device_data(
     name: str,
     limit: str,
     augment: bool,
-    root: str | None,
-    cache: str | None,
+    root: Path,
+    cache: Path,
     download: bool,
     device: torch.device,
 ) -> DeviceData:
     bounds = json.loads(limit)
-    data = load(
-        name,
-        Path(root) if root else None,
-        cache=Path(cache) if cache else None,
-        limit=Limit(**bounds) if bounds else None,
-        download=download,
-    )
+    limits = Limit(**bounds) if bounds else None
+    data = load(name, root, cache=cache, limit=limits, download=download)
     info = DATASETS[name]
     transform = Transform(
         data.mean, data.std, info.crop_padding if augment else 0, info.flip if augment else False

@@ -1,7 +1,6 @@
 """The membership inference attack of the tables: an SVC on confidence (ALGORITHMS section 5)."""
 
 import numpy as np
-from sklearn.svm import SVC
 
 
 def svc_mia(
@@ -17,6 +16,8 @@ def svc_mia(
     Args:
         retain_confidence, test_confidence, forget_confidence: one probability per sample, any lengths > 0.
     """
+    from sklearn.svm import SVC  # a second of import that planning and reporting need not wait for
+
     n = min(len(retain_confidence), len(test_confidence))
     feature = np.concatenate([retain_confidence[:n], test_confidence[:n]])[:, None].astype(np.float64)
     member = np.repeat([1, 0], n)

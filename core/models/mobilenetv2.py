@@ -1,7 +1,6 @@
 """MobileNetV2 (Sandler et al. 2018) for 32- and 64-pixel images: torchvision's network, gentler strides."""
 
 from torch import nn
-from torchvision.models import MobileNetV2
 
 # expansion, channels, repeats, stride: stage strides 1,1,2,2,1,2,1 as in the published Q-MUL network
 _STAGES = [
@@ -17,6 +16,8 @@ _STAGES = [
 
 def mobilenetv2(classes: int, width: float) -> nn.Module:
     """MobileNetV2 with a stride-1 stem and dropout 0.2; the paper's network is width 0.5."""
+    from torchvision.models import MobileNetV2  # seconds of import that planning need not wait for
+
     model = MobileNetV2(classes, width_mult=width, inverted_residual_setting=_STAGES, dropout=0.2)
     model.features[0][0].stride = (1, 1)
     return model

@@ -1,7 +1,6 @@
 """ResNet-18 (He et al. 2016) for 32- and 64-pixel images, from torchvision's residual block."""
 
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 
 class SmallImageResNet(nn.Module):
@@ -31,6 +30,8 @@ class SmallImageResNet(nn.Module):
 
 
 def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    from torchvision.models.resnet import BasicBlock  # seconds of import that planning need not wait for
+
     shortcut = None
     if stride != 1 or inputs != outputs:
         shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))

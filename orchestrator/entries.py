@@ -1,0 +1,128 @@
+"""One entry for each method, problem and seed of a grid: its row, or why there is none."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from core.metrics.gap import FIGURES, average_gap
+from core.unlearn import METHODS
+from orchestrator.plan import Cell, Plan
+from orchestrator.words import ORIGINAL
+from tasks.node import Node
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method on a problem at one seed. hole: why `row` is None, beginning with missing, unfinished or failed.
+
+    reference: Retrain's row. trials, failed_trials: of a cell that was searched.
+    """
+
+    cell: Cell
+    key: str
+    row: Row | None
+    reference: Row | None
+    hole: str = ""
+    trials: int = 0
+    failed_trials: int = 0
+
+    @property
+    def status(self) -> str:
+        """`done`, or the first word of the hole."""
+        return "done" if self.row else self.hole.split(":")[0]
+
+    def gap(self, figure: str) -> float | None:
+        """Distance of one figure to Retrain's; None for Retrain and where either is missing."""
+        if self.cell.method == "retrain" or not self.row or not self.reference:
+            return None
+        return float(abs(self.row[figure] - self.reference[figure]))
+
+    @property
+    def ag(self) -> float | None:
+        """Average gap to Retrain: 0 for itself, for a method what its selection recorded."""
+        if not self.row:
+            return None
+        if self.row["ag"] is not None:
+            return float(self.row["ag"])
+        if self.cell.method == "retrain":
+            return 0.0
+        return average_gap(_figures(self.row), _figures(self.reference)) if self.reference else None
+
+
+def _figures(row: Row) -> dict[str, float]:
+    return {name: row[name] for name in FIGURES}
+
+
+def collect(plan: Plan, rows: Iterable[Row]) -> list[Entry]:
+    """Original, Retrain and the methods in registry order, for each problem and seed in the plan's order."""
+    known = _Known(plan, {row["key"]: row for row in rows})
+    references = _references(plan)
+    entries = []
+    for problem, original in plan.originals.items():
+        reference = references.get(problem)
+        at = [(problem._replace(method=ORIGINAL), original)]
+        at += [(problem, reference)] if reference else []
+        cells = (problem._replace(method=name) for name in METHODS if name != "retrain")
+        at += [(cell, plan.cells[cell]) for cell in cells if cell in plan.cells]
+        entries += [known.entry(cell, key, reference) for cell, key in at]
+    return entries
+
+
+def _references(plan: Plan) -> dict[Cell, str]:
+    """Retrain's evaluation of each problem, also where the grid does not list Retrain as a method."""
+    found = {}
+    for cell, key in plan.cells.items():
+        found[cell.problem] = key if cell.method == "retrain" else plan.nodes[key].parents[0]
+    return found
+
+
+class _Known:
+    """What the rows say about the nodes of a plan."""
+
+    def __init__(self, plan: Plan, rows: dict[str, Row]) -> None:
+        self.plan, self.rows = plan, rows
+        self._causes: dict[str, str | None] = {}
+
+    def done(self, key: str | None) -> Row | None:
+        row = self.rows.get(key) if key else None
+        return row if row and row["status"] == "done" else None
+
+    def entry(self, cell: Cell, key: str, reference: str | None) -> Entry:
+        row, node = self.done(key), self.plan.nodes[key]
+        trials = len(node.parents) - 1 if node.kind == "select" else 0
+        failed = trials - len(row["candidates"] or ()) if row and trials else 0
+        hole = "" if row else self.hole(node)
+        return Entry(cell, key, row, self.done(reference), hole, trials, failed)
+
+    def hole(self, node: Node) -> str:
+        """Why a node has no figures."""
+        cause = self.cause(node.key)
+        if cause is not None:
+            message = self.rows[cause]["error_message"] or self.rows[cause]["error_kind"] or "no message"
+            culprit = self.plan.nodes[cause].kind
+            where = "" if cause == node.key else "every trial: " if culprit == "trial" else f"its {culprit}: "
+            return f"failed: {where}{message}"
+        trials = node.parents[1:] if node.kind == "select" else ()
+        done = sum(self.done(key) is not None for key in trials)
+        if done:
+            return f"unfinished: {done} of {len(trials)} trials done"
+        return "missing: not run yet"
+
+    def cause(self, key: str) -> str | None:
+        """The failed node that keeps this one from finishing, itself included; None if nothing does."""
+        if key not in self._causes:
+            row = self.rows.get(key)
+            if row and row["status"] != "done":
+                self._causes[key] = key
+            else:
+                self._causes[key] = None if row else self._upstream(self.plan.nodes[key])
+        return self._causes[key]
+
+    def _upstream(self, node: Node) -> str | None:
+        """A selection needs Retrain and any one trial; every other node needs all its parents."""
+        if node.kind != "select":
+            return next((c for c in map(self.cause, node.parents) if c), None)
+        reference, *trials = map(self.cause, node.parents)
+        return reference or (trials[0] if trials and all(trials) else None)

@@ -1,0 +1,124 @@
+"""Which nodes may run: bookkeeping over a plan, without clocks, files or workers."""
+
+import heapq
+from collections.abc import Collection
+from enum import Enum
+
+from orchestrator.plan import Plan
+from tasks.node import TRAINING, Node
+
+_Entry = tuple[float, str]  # (minus the expected seconds, key): a heap's smallest entry is the longest node
+
+
+class State(Enum):
+    """A node's state in this run."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    BLOCKED = "blocked"  # cannot run because something it reads failed
+
+
+_SETTLED = frozenset({State.DONE, State.FAILED, State.BLOCKED})
+
+
+class Frontier:
+    """The states of a plan's nodes, and the ready ones by what they need.
+
+    A selection waits for all its trials but needs only one of them, beside Retrain's evaluation: a failed
+    trial leaves a gap in a search, not a hole in the table. Every other node needs all its parents.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        cost: dict[str, float],
+        done: Collection[str],
+        failed: Collection[str] = (),
+        running: Collection[str] = (),
+    ) -> None:
+        self.plan, self.cost = plan, cost
+        self.state = dict.fromkeys(plan.nodes, State.WAITING)
+        for state, keys in ((State.DONE, done), (State.FAILED, failed), (State.RUNNING, running)):
+            self.state |= dict.fromkeys((key for key in keys if key in plan.nodes), state)
+        self._children = plan.children()
+        self._open = {
+            key: sum(self.state[p] not in _SETTLED for p in set(node.parents))
+            for key, node in plan.nodes.items()
+        }
+        self._training: dict[tuple[str, str, str], list[_Entry]] = {}
+        self._tasks: list[_Entry] = []
+        for key in [k for k, s in self.state.items() if s is State.WAITING and self._open[k] == 0]:
+            self._decide(key)
+
+    def count(self, state: State) -> int:
+        """How many nodes are in a state."""
+        return sum(s is state for s in self.state.values())
+
+    def keys(self, state: State) -> list[str]:
+        """The nodes in a state, in plan order."""
+        return [key for key, s in self.state.items() if s is state]
+
+    def next_task(self, longest: float) -> Node | None:
+        """A ready node that needs no slot and takes at most `longest` seconds; it is then running."""
+        return self._pop(self._tasks, longest)
+
+    def next_training(self, affinity: tuple[str, str, str] | None, longest: float) -> Node | None:
+        """A ready training node for a slot that last had the given affinity; it is then running.
+
+        The longest expected first, so that no slot is left with a long one at the end; one of the slot's
+        own affinity is preferred unless it is less than half as long.
+        """
+        fitting = {a: best for a, heap in self._training.items() if (best := _longest(heap, longest))}
+        if not fitting:
+            return None
+        chosen = min(fitting, key=lambda a: fitting[a])
+        if affinity in fitting and fitting[affinity][0] <= fitting[chosen][0] / 2:  # costs are negative
+            chosen = affinity
+        return self._pop(self._training[chosen], longest)
+
+    def finish(self, key: str) -> None:
+        """The node is done."""
+        self._settle(key, State.DONE)
+
+    def fail(self, key: str) -> None:
+        """The node failed for good; what needs it is blocked."""
+        self._settle(key, State.FAILED)
+
+    def _settle(self, key: str, state: State) -> None:
+        self.state[key] = state
+        for child in self._children[key]:
+            self._open[child] -= 1
+            if self._open[child] == 0 and self.state[child] is State.WAITING:
+                self._decide(child)
+
+    def _decide(self, key: str) -> None:
+        """All parents are settled: the node is ready or can never run."""
+        node = self.plan.nodes[key]
+        good = [self.state[parent] is State.DONE for parent in node.parents]
+        runnable = good[0] and any(good[1:]) if node.kind == "select" else all(good)
+        if not runnable:
+            self._settle(key, State.BLOCKED)
+            return
+        heap = self._training.setdefault(node.affinity, []) if node.kind in TRAINING else self._tasks
+        heapq.heappush(heap, (-self.cost[key], key))
+
+    def _pop(self, heap: list[_Entry], longest: float) -> Node | None:
+        entry = _longest(heap, longest)
+        if entry is None:
+            return None
+        if entry == heap[0]:
+            heapq.heappop(heap)
+        else:
+            heap.remove(entry)
+            heapq.heapify(heap)
+        self.state[entry[1]] = State.RUNNING
+        return self.plan.nodes[entry[1]]
+
+
+def _longest(heap: list[_Entry], limit: float) -> _Entry | None:
+    """The entry of largest cost that is within the limit."""
+    if heap and -heap[0][0] <= limit:
+        return heap[0]
+    return min((entry for entry in heap if -entry[0] <= limit), default=None)

@@ -1,0 +1,104 @@
+"""The command line: python -m orchestrator.grid [verb] [options]."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from core.errors import BadInput, unknown
+
+HELP = """Machine unlearning on quantized networks: plan, run and compare a whole grid.
+
+Without a verb it runs; without a recipe it is the whole paper. A run that was interrupted goes on where it
+stopped when the same command is given again.
+
+\b
+  python -m orchestrator.grid --recipe digits             eight methods in minutes, on two CPU cores
+  python -m orchestrator.grid plan                        what the whole grid is, and what it would cost
+  python -m orchestrator.grid --recipe cifar10_small --set data.root=DIR --set search.trials=3
+  python -m orchestrator.grid status --store runs/digits  how far it is, from another terminal
+  python -m orchestrator.grid ui --store runs/digits      the MLflow comparison
+"""
+
+Verb = Annotated[str, typer.Argument(help="run, plan, status, report, sync or ui", metavar="[VERB]")]
+Recipe = Annotated[str | None, typer.Option(help="a named grid: digits, cifar10_small, full")]
+SpecFile = Annotated[Path | None, typer.Option("--spec", help="a grid as YAML")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value, dotted, repeatable", metavar="KEY=VALUE")
+]
+StoreUri = Annotated[str | None, typer.Option("--store", help="folder or URI of the results")]
+ExecutorName = Annotated[str, typer.Option("--executor", help="ray, or inline: this process alone")]
+Resume = Annotated[bool, typer.Option("--resume/--fresh", help="go on from the store, or compute anew")]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="run failed nodes again, and what needs them")
+]
+Budget = Annotated[str | None, typer.Option(help="start nothing that would end later: 25m, 8h, 90s")]
+AllowCpu = Annotated[bool, typer.Option("--allow-cpu", help="run a grid made for GPUs on CPUs")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
+
+app = typer.Typer(add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command(help=HELP)
+def grid(
+    verb: Verb = "run",
+    recipe: Recipe = None,
+    spec_file: SpecFile = None,
+    overrides: Overrides = None,
+    store: StoreUri = None,
+    executor: ExecutorName = "ray",
+    resume: Resume = True,
+    retry_failed: RetryFailed = False,
+    budget: Budget = None,
+    allow_cpu: AllowCpu = False,
+    as_json: AsJson = False,
+) -> None:
+    """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
+    from orchestrator import verbs
+
+    if verb not in verbs.VERBS:
+        raise unknown("verb", verb, verbs.VERBS)
+    if executor not in ("ray", "inline"):
+        raise unknown("executor", executor, ("ray", "inline"))
+    options = verbs.Options(executor, resume, retry_failed, seconds(budget), allow_cpu, as_json)
+    spec, opened = verbs.open_grid(verb, recipe, spec_file, overrides or [], store)
+    raise typer.Exit(verbs.VERBS[verb](spec, opened, options, Console()))
+
+
+def seconds(text: str | None) -> float | None:
+    """Seconds of a duration such as 90s, 25m, 8h or 90 (minutes); BadInput otherwise."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise BadInput(f"--budget '{text}': write a duration such as 25m, 8h or 90s")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 60}[match[2]]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns its exit code. Whatever the caller got wrong is one line on stderr."""
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="python -m orchestrator.grid")
+    except BadInput as error:
+        return _complain(str(error))
+    except _UsageError as error:
+        return _complain(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted; the same command goes on from here", 130)
+    return int(code or 0)
+
+
+# typer carries a click of its own or uses the installed one; either way this is its usage error
+_UsageError: Any = typer.BadParameter.__mro__[1]
+
+
+def _complain(message: str, code: int = 2) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

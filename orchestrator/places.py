@@ -1,0 +1,84 @@
+"""Where things live: the store, the data and the caches. The only reader of environment variables."""
+
+import os
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from core.errors import BadInput
+from orchestrator.spec import GridSpec
+from tasks.job import Place
+
+STORE_VARIABLE, DATA_VARIABLE = "UNLEARN_GRID_STORE", "UNLEARN_GRID_DATA"
+
+
+def inside_ray_job() -> bool:
+    """Whether `ray job submit` started this process: its working folder vanishes with the cluster."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def ray_address() -> str | None:
+    """The cluster this process was told to use, if any."""
+    return os.environ.get("RAY_ADDRESS")
+
+
+def store_uri(option: str | None, recipe: str) -> str:
+    """The store: the option, else the environment's, else ./runs/<recipe>, which in a Ray job is ~/unlearn-grid.
+
+    Raises BadInput for a relative path inside a Ray job, and for a Ray job on several nodes that names no
+    store they share.
+    """
+    given = option or os.environ.get(STORE_VARIABLE)
+    if given:
+        if inside_ray_job() and "://" not in given and not Path(given).expanduser().is_absolute():
+            raise BadInput(
+                f"store '{given}' is relative to a folder that vanishes with the cluster; give an absolute path or a URI"
+            )
+        return given if "://" in given else str(Path(given).expanduser().absolute())
+    if not inside_ray_job():
+        return str(Path("runs", recipe).absolute())
+    if _cluster_size() > 1:
+        raise BadInput(
+            f"a Ray job on several nodes needs a store that all of them reach: --store URI or {STORE_VARIABLE}"
+        )
+    return str(Path.home() / "unlearn-grid" / recipe)
+
+
+def _cluster_size() -> int:
+    """Live nodes of the Ray cluster this job runs on."""
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level="ERROR")
+    return sum(node["Alive"] for node in ray.nodes())
+
+
+def make_place(spec: GridSpec, store: str) -> Place:
+    """Where workers find everything. Paths left to defaults are resolved on each worker."""
+    root = spec.data.root or os.environ.get(DATA_VARIABLE)
+    return Place(
+        store=store,
+        data_root=str(Path(root).expanduser().absolute()) if root else None,
+        download=spec.data.download,
+        device=spec.resources.device,
+        threads=spec.resources.threads,
+        code_revision=code_revision(),
+    )
+
+
+def code_revision() -> str:
+    """The commit of this checkout (with + if files differ from it), else the installed version."""
+    folder = Path(__file__).parent
+    try:
+        commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        try:
+            return version("unlearn-grid")
+        except PackageNotFoundError:
+            return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,0 +1,194 @@
+"""The report of a grid: one self-contained page, Markdown, CSV and all rows in one Parquet file."""
+
+import io
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from core.metrics.gap import FIGURES
+from orchestrator import render, words
+from orchestrator.entries import Entry, collect
+from orchestrator.plan import Plan
+from orchestrator.render import print_tables
+from orchestrator.spec import GridSpec
+from orchestrator.store import Row, as_table, read_rows
+from orchestrator.tables import Table, build_tables, tables_of
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+__all__ = ["ReportFiles", "Table", "build_tables", "print_tables", "write_report"]
+
+LOGS = 20  # failures whose log is shown; the others name theirs
+LOG_LINES = 25
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where the report was written."""
+
+    html: str
+    markdown: str
+    csv: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed node as the report shows it."""
+
+    words: str
+    kind: str
+    message: str
+    log: str
+    tail: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was run, with what, and how far it is: (label, value) pairs and cells by status."""
+
+    facts: list[tuple[str, str]]
+    cells: dict[str, int]
+    total: int
+
+
+def write_report(store: Store, spec: GridSpec, plan: Plan, warnings: Sequence[str] = ()) -> ReportFiles:
+    """Writes report/index.html, report.md, results.csv and results.parquet from what the store holds now."""
+    everything, repairs = read_rows(store)
+    rows = [row for row in everything if row["key"] in plan.nodes]
+    entries = collect(plan, rows)
+    page = {
+        "tables": tables_of(spec, entries),
+        "summary": _summary(store, plan, rows, entries),
+        "failures": _failures(store, plan, rows),
+        "warnings": [_clean(line) for line in (*warnings, *repairs)],
+        "rerun": f"python -m orchestrator.grid run --store {shlex.quote(store.uri)} --retry-failed",
+        "yaml": _yaml(spec),
+        "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "recipe": spec.recipe,
+    }
+    store.put("report/results.parquet", _compact(everything))
+    store.put("report/results.csv", render.csv_text(entries).encode())
+    store.put("report/report.md", _template("report.md.j2").render(page).encode())
+    store.put("report/index.html", _template("report.html.j2").render(page).encode())
+    return ReportFiles(*(_address(store, f"report/{n}") for n in ("index.html", "report.md", "results.csv")))
+
+
+def _address(store: Store, name: str) -> str:
+    return store.path(name) if store.local else f"{store.uri.rstrip('/')}/{name}"
+
+
+def _compact(rows: list[Row]) -> bytes:
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(as_table(rows), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+@lru_cache
+def _template(name: str) -> "Template":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("orchestrator"),
+        autoescape=name.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "FIGURES": FIGURES,
+        "KEY": render.KEY,
+        "ag_text": render.ag_text,
+        "time_text": render.time_text,
+        "markdown_table": render.markdown_table,
+        "share": _share,
+    }
+    return environment.get_template(name)
+
+
+def _share(table: Table, ag: float) -> float:
+    """An AG as a share of the table's largest, for the bar beneath it."""
+    largest = max((line.ag.mean for line in table.lines if line.ag), default=0.0)
+    return round(ag / largest, 3) if largest else 0.0
+
+
+def _summary(store: Store, plan: Plan, rows: list[Row], entries: list[Entry]) -> Summary:
+    status = {entry.key: entry.status for entry in entries}
+    cells = Counter(status[key] for key in plan.cells.values())
+    ends = sorted(row["finished_at"] for row in rows if row["finished_at"])
+    times = [row["node_seconds"] for row in rows if row["status"] == "done" and row["node_seconds"]]
+    facts = [
+        ("Nodes", _node_counts(store, plan, rows)),
+        ("Ran", _span(ends[0], ends[-1]) if ends else "not yet"),
+        ("Work", f"{sum(times) / 3600:.2f} node hours"),
+        ("Hardware", _distinct(rows, "hardware")),
+        ("Versions", _distinct(rows, "versions")),
+        ("Code revision", _distinct(rows, "code_revision")),
+        ("Store", words.public(store.uri)),
+    ]
+    return Summary(facts, {name: cells[name] for name in _STATUSES if cells[name]}, len(plan.cells))
+
+
+def _span(first: datetime, last: datetime) -> str:
+    day = "" if first.date() == last.date() else f"{last:%Y-%m-%d} "
+    return f"{first:%Y-%m-%d %H:%M} to {day}{last:%H:%M} UTC"
+
+
+_STATUSES = ("done", "unfinished", "missing", "failed")
+
+
+def _node_counts(store: Store, plan: Plan, rows: list[Row]) -> str:
+    done = len(store.finished() & plan.nodes.keys())
+    failed = sum(row["status"] != "done" for row in rows)
+    missing = len(plan.nodes) - done - failed
+    return f"{done:,} of {len(plan.nodes):,} done, {failed:,} failed, {missing:,} missing"
+
+
+def _distinct(rows: Iterable[Row], name: str) -> str:
+    """A column's values, the most frequent first."""
+    found = Counter(row[name] for row in rows if row[name])
+    return "; ".join(value for value, _ in found.most_common()) or "–"
+
+
+def _failures(store: Store, plan: Plan, rows: list[Row]) -> list[Failure]:
+    failed = [row for row in rows if row["status"] != "done"]
+    return [
+        Failure(
+            plan.nodes[row["key"]].words,
+            row["error_kind"] or "unknown",
+            _clean(row["error_message"] or "no message"),
+            row["log"] or "",
+            _tail(store, row["log"]) if number < LOGS else "",
+        )
+        for number, row in enumerate(failed)
+    ]
+
+
+def _tail(store: Store, log: str | None) -> str:
+    """A log's last lines; nothing if it is gone."""
+    try:
+        text = store.get(log).decode(errors="replace") if log else ""
+    except OSError:
+        return ""
+    return "\n".join(_clean(line) for line in text.splitlines()[-LOG_LINES:])
+
+
+def _clean(text: str) -> str:
+    """Text without control characters, which no page may hold."""
+    return "".join(c if c.isprintable() or c == "\t" else " " for c in text)
+
+
+def _yaml(spec: GridSpec) -> str:
+    values: dict[str, Any] = spec.model_dump(mode="json")
+    if spec.tracking.uri:
+        values["tracking"]["uri"] = words.public(spec.tracking.uri)
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

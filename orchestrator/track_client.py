@@ -1,0 +1,127 @@
+"""MLflow as the mirror needs it: runs by node key, each filled in one batch; quiet, and quick to fail."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.track_values import Point
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+BATCH = 900  # metrics in one call; MLflow takes 1,000
+PAGE = 1000
+
+# A server that is down must cost seconds; nothing calls home; no address is printed into the progress display.
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "8",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+}
+
+
+@dataclass
+class Run:
+    """A run in MLflow. chosen: for a cell, the evaluation its figures are of. failure: the message it ended with."""
+
+    id: str
+    finished: bool = False
+    chosen: str = ""
+    failure: str | None = None
+
+
+class Tracker:
+    """An experiment on an MLflow server or in a database, made if there is none, and its runs by node key.
+
+    artifacts: where a new experiment keeps files, None for the server's own place. only: a filter on runs.
+    """
+
+    def __init__(self, uri: str, experiment: str, artifacts: str | None, only: str) -> None:
+        self._client = _client(uri)
+        found = self._client.get_experiment_by_name(experiment)
+        self._experiment: str = (
+            found.experiment_id
+            if found
+            else self._client.create_experiment(experiment, artifact_location=artifacts)
+        )
+        self.runs = dict(self._existing(only))
+
+    def _existing(self, only: str) -> Iterator[tuple[str, Run]]:
+        token: str | None = None
+        while True:
+            page = self._client.search_runs([self._experiment], only, max_results=PAGE, page_token=token)
+            for run in page:
+                tags, status = run.data.tags, run.info.status
+                failure = tags.get("error_message", "") if status == "FAILED" else None
+                known = Run(run.info.run_id, status == "FINISHED", tags.get("chosen", ""), failure)
+                if "node_key" in tags:
+                    yield tags["node_key"], known
+            token = page.token
+            if not token:
+                return
+
+    def create(self, key: str, name: str, tags: Mapping[str, str], start: int | None) -> Run:
+        """A new run for a node."""
+        made = self._client.create_run(
+            self._experiment, start_time=start, tags={**tags, "node_key": key}, run_name=name
+        )
+        self.runs[key] = Run(made.info.run_id)
+        return self.runs[key]
+
+    def log(
+        self,
+        run: Run,
+        points: list[Point],
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        time: int | None,
+    ) -> None:
+        """All of it in one call. The same points with the same time again add nothing."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics = [Metric(name, value, time or 0, step) for name, value, step in points]
+        rest = {
+            "params": [Param(name, value) for name, value in params.items()],
+            "tags": [RunTag(name, value) for name, value in tags.items()],
+        }
+        for at in range(0, max(len(metrics), 1), BATCH):
+            self._client.log_batch(run.id, metrics=metrics[at : at + BATCH], **({} if at else rest))
+
+    def end(self, run: Run, failure: str | None, time: int | None) -> None:
+        """Marks a run finished or failed."""
+        self._client.set_terminated(run.id, "FINISHED" if failure is None else "FAILED", end_time=time)
+        run.finished, run.failure = failure is None, failure
+
+    def delete(self, key: str) -> None:
+        """Removes a node's run."""
+        self._client.delete_run(self.runs.pop(key).id)
+
+    def close(self) -> None:
+        """Lets go of a database; MLflow has no public way."""
+        store = getattr(getattr(self._client, "_tracking_client", None), "store", None)
+        engine = getattr(store, "engine", None)
+        if engine is not None:
+            engine.dispose()
+
+
+def _client(uri: str) -> "MlflowClient":
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # after the import, which sets levels itself
+    return MlflowClient(uri)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Deprecations inside MLflow and SQLAlchemy are not the user's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,85 @@
+"""What MLflow is told about a row: name, parameters, tags, metrics and curves, as plain values."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from orchestrator import words
+from orchestrator.spec import GridSpec
+from tasks.node import Node
+from tasks.record import Record
+
+METRICS = ("fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds", "flip_rate")
+COORDINATES = ("dataset", "arch", "quant", "scenario", "amount", "seed", "method")
+_TAGS = ("status", "code_revision", "hardware", "versions", "tried", "protocol", "select_on")
+_FAILURE = ("error_kind", "error_message", "log")
+Point = tuple[str, float, int]  # name, value, step
+VALUE_LIMIT = 500  # characters, which every MLflow takes for a parameter or tag
+
+
+def run_name(spec: GridSpec, node: Node) -> str:
+    """`cifar10 · resnet18 4w4a · random 10 % · qmul`, for a trial with ` · lr 0.012` after it."""
+    i = node.inputs
+    parts = [
+        i["dataset"],
+        f"{i['arch']} {i['quant']}",
+        words.scenario(i["scenario"], i["amount"]),
+        i["method"],
+    ]
+    if len(spec.seeds) > 1:
+        parts.append(f"seed {i['seed']}")
+    if "tried" in i:
+        parts.append(words.hyper_parameters(i["tried"]))
+    return " · ".join(parts)
+
+
+def coordinates(node: Node) -> dict[str, str]:
+    """A run's place in the grid."""
+    return {name: f"{node.inputs[name]}" for name in COORDINATES if name in node.inputs}
+
+
+def parameters(node: Node, record: Record) -> dict[str, str]:
+    """Coordinates and hyper-parameters, nested ones as a.b."""
+    hyper = dict(_flat(json.loads(record.params))) if record.params else {}
+    return {name: value[:VALUE_LIMIT] for name, value in (hyper | coordinates(node)).items()}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
+
+
+def tags(record: Record, clear: bool = False) -> dict[str, str]:
+    """Where a row came from and, for a failure, what happened; `clear` empties what an earlier failure said."""
+    found = {name: getattr(record, name) for name in (*_TAGS, *_FAILURE)}
+    empty = dict.fromkeys(_FAILURE, "") if clear else {}
+    return empty | {name: str(value)[:VALUE_LIMIT] for name, value in found.items() if value is not None}
+
+
+def failure(record: Record) -> str:
+    """A failed row's message, as its tag holds it."""
+    return (record.error_message or "")[:VALUE_LIMIT]
+
+
+def metrics(record: Record) -> dict[str, float]:
+    """The figures a row has."""
+    values = {name: getattr(record, name) for name in METRICS}
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def points(figures: dict[str, float]) -> list[Point]:
+    """Figures without an epoch."""
+    return [(name, value, 0) for name, value in figures.items()]
+
+
+def curve(model: Record | None) -> list[Point]:
+    """The points that a model's training left."""
+    return [(f"epoch/{fact.name}", fact.value, fact.epoch) for fact in (model.curve if model else None) or ()]
+
+
+def milliseconds(record: Record, before: float = 0.0) -> int | None:
+    """When a node ended, or so many seconds before that."""
+    return None if record.finished_at is None else int((record.finished_at.timestamp() - before) * 1000)

@@ -1,0 +1,1 @@
+"""Side-by-side measurements of what should be fast: `python -m tests.bench`."""

@@ -1,0 +1,37 @@
+"""How long a large grid takes to plan."""
+
+from orchestrator.cost import GPU, CostModel
+from orchestrator.frontier import Frontier
+from orchestrator.plan import make_plan
+from orchestrator.recipes import full
+from orchestrator.spec import GridSpec
+from tests.bench.measure import Comparison, Effort, Target, side_by_side
+
+PLAN, READY = "make_plan", "make_plan, cost model and frontier"
+LIMIT = 2.0  # seconds
+
+
+def planning(effort: Effort) -> list[Comparison]:
+    """From a grid to its content-addressed nodes, and on to the first node that could be handed out.
+
+    The grid is the paper's with more seeds, a little over 10,000 nodes.
+    """
+    spec = full().model_copy(update={"seeds": tuple(range(1 if effort.tiny else 4))})
+    nodes = len(make_plan(spec).nodes)
+    variants = {PLAN: lambda: make_plan(spec), READY: lambda: first_node(spec)}
+    seconds = side_by_side(variants, effort.repeats)
+    case = f"recipe full, {len(spec.seeds)} seeds: {nodes:,} nodes"
+    return [
+        Comparison(
+            "planning", case, "plan", seconds, items=nodes, item="nodes", target=Target(PLAN, "seconds", LIMIT)
+        )
+    ]
+
+
+def first_node(spec: GridSpec) -> str:
+    """What a run does before its first node starts, on an empty store: the key of that node."""
+    plan, cost = make_plan(spec), CostModel(GPU)
+    frontier = Frontier(plan, {key: cost.work(node) for key, node in plan.nodes.items()}, done=())
+    node = frontier.next_task(float("inf"))
+    assert node is not None
+    return node.key

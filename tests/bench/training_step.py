@@ -1,0 +1,99 @@
+"""What quantization costs a training step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from core.data.loader import Batch
+from core.models import build
+from core.quant import QUANTIZERS, QuantSpec, calibrate_
+from core.train import TrainParams, fit
+from tests.bench.measure import Comparison, Effort, Target, side_by_side
+from tests.bench.straight_through import COMPOSED
+from tests.bench.surroundings import as_in_a_node
+
+PIXELS, CLASSES = 32, 10
+FLOAT, OURS, REFERENCE = "full precision", "4w4a LSQ+", "4w4a LSQ+, composed straight-through (reference)"
+QUANTS = {
+    FLOAT: QuantSpec(),
+    OURS: QuantSpec(weight_bits=4, activation_bits=4),
+    REFERENCE: QuantSpec(weight_bits=4, activation_bits=4, quantizer="composed"),
+}
+LIMIT = 1.3  # times full precision, on CPUs
+
+
+@dataclass(frozen=True)
+class Case:
+    """A ResNet-18 and its batch; steps in one repetition."""
+
+    width: float
+    batch: int
+    steps: int
+    device: str = "cpu"
+
+    @property
+    def words(self) -> str:
+        """For the tables."""
+        precision = "float32, 1 CPU thread" if self.device == "cpu" else "bfloat16 autocast, CUDA"
+        return f"ResNet-18 width {self.width:g}, batch {self.batch}, {PIXELS} px, {precision}"
+
+
+def training_step(effort: Effort) -> list[Comparison]:
+    """Forward, backward and update of ResNet-18, channels-last, through `core.train.fit`.
+
+    The quantized network is compared with the same network in full precision, and with a reference whose
+    quantizers are composed of elementary operations with detached rounding, as LSQ+ is usually written.
+    """
+    cases = [Case(0.01, 4, 1)] if effort.tiny else [Case(1.0, 32, 1), Case(0.25, 128, 2)]
+    if torch.cuda.is_available() and not effort.tiny:
+        cases.append(Case(1.0, 256, 20, "cuda"))
+    with as_in_a_node():
+        return [_compared(case, effort.repeats) for case in cases]
+
+
+def _compared(case: Case, repeats: int) -> Comparison:
+    batch = random_batch(case)
+    variants = {name: _repetition(case, quant, batch) for name, quant in QUANTS.items()}
+    return Comparison(
+        "training_step",
+        case.words,
+        "step",
+        side_by_side(variants, repeats),
+        units=case.steps,
+        items=case.batch,
+        item="images",
+        baseline=FLOAT,
+        target=Target(OURS, "ratio", LIMIT) if case.device == "cpu" else None,
+    )
+
+
+def random_batch(case: Case) -> Batch:
+    """Noise of zero mean and unit deviation, as normalised images are; the same for all variants."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn((case.batch, 3, PIXELS, PIXELS), generator=generator)
+    labels = torch.arange(case.batch) % CLASSES
+    on_device = images.to(case.device, memory_format=torch.channels_last)
+    return Batch(on_device, labels.to(case.device), None)
+
+
+def network(width: float, quant: QuantSpec, images_BCHW: Tensor) -> nn.Module:
+    """A fresh ResNet-18, calibrated, with the reference quantizer among those to choose from."""
+    generator = torch.Generator().manual_seed(2)
+    with patch.dict(QUANTIZERS, composed=COMPOSED):
+        model = build("resnet18", CLASSES, generator=generator, width=width, quant=quant)
+    return calibrate_(model.to(images_BCHW.device), images_BCHW)
+
+
+def _repetition(case: Case, quant: QuantSpec, batch: Batch) -> Callable[[], None]:
+    model = network(case.width, quant, batch.images)
+    params = TrainParams(epochs=1, lr=0.01)  # momentum, decay and precision as in every training node
+
+    def steps() -> None:
+        fit(model, lambda _: [batch] * case.steps, params, torch.Generator().manual_seed(3))
+        if case.device == "cuda":
+            torch.cuda.synchronize()
+
+    return steps

@@ -1,0 +1,272 @@
+"""What holds for every method under every protocol: purity, determinism, finite and valid results."""
+
+import copy
+import inspect
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from pydantic import ValidationError
+from toy_problem import differing, memorised_problem, parameters_of, seeded, state_of
+
+from core.data.loader import Images
+from core.models import MODELS
+from core.quant import quantizer_faults
+from core.train import TrainParams
+from core.unlearn import METHODS
+
+PROTOCOLS = ("paper", "released")
+CASES = [
+    ("resnet18", name, protocol)
+    for name, method in METHODS.items()
+    for protocol in PROTOCOLS
+    if protocol == "paper" or method.released
+]
+MOBILE_CASES = [("mobilenetv2", name, "paper") for name in ("ft", "iu", "salun", "qmul") if name in METHODS]
+ITERATIVE = [name for name, m in METHODS.items() if issubclass(m.params, TrainParams) and name != "retrain"]
+WITHOUT_FORGET_DATA = [name for name in ("retrain", "ft", "l1_sparse") if name in METHODS]
+NO_RANDOMNESS = {("iu", "paper")}  # one deterministic step on plain images
+SHORT = {"epochs": 2, "batch_size": 24, "fisher_samples": 24, "iterations": 3}
+
+every_case = pytest.mark.parametrize(("arch", "name", "protocol"), CASES + MOBILE_CASES)
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
+
+
+def short_params(name, protocol="paper"):
+    method = METHODS[name]
+    shortened = {key: value for key, value in SHORT.items() if key in method.params.model_fields}
+    return method.params(**shortened, **(method.released if protocol == "released" else {}))
+
+
+@cache
+def original(arch):
+    return memorised_problem(arch)
+
+
+def fresh_problem(arch="resnet18"):
+    return replace(original(arch), model=copy.deepcopy(original(arch).model))
+
+
+def run(problem, name, protocol="paper", seed=0, on_epoch=None):
+    return METHODS[name].run(problem, short_params(name, protocol), seeded(seed), on_epoch)
+
+
+@cache
+def result(arch, name, protocol, seed=0):
+    """(problem, unlearned model) of one run, shared by the tests that only look."""
+    problem = fresh_problem(arch)
+    return problem, run(problem, name, protocol, seed)
+
+
+@every_case
+def test_the_original_is_left_bit_identical_and_in_its_mode(arch, name, protocol):
+    problem, unlearned = result(arch, name, protocol)
+    assert differing(problem.model, original(arch).model) == []
+    assert not any(m.training for m in problem.model.modules())
+    assert all(p.grad is None and p.requires_grad for p in problem.model.parameters())
+    shared = {p.data_ptr() for p in problem.model.parameters()}
+    assert not any(p.data_ptr() in shared for p in unlearned.parameters())
+
+
+@every_case
+def test_the_data_are_left_alone(arch, name, protocol):
+    problem, _ = result(arch, name, protocol)
+    for used, given in ((problem.forget, original(arch).forget), (problem.retain, original(arch).retain)):
+        assert torch.equal(used.pixels, given.pixels)
+        assert torch.equal(used.labels, given.labels)
+
+
+@every_case
+def test_the_result_is_a_healthy_network_of_the_same_architecture_in_eval_mode(arch, name, protocol):
+    problem, unlearned = result(arch, name, protocol)
+    assert type(unlearned) is type(problem.model)
+    shapes = [{n: (t.shape, t.dtype) for n, t in m.state_dict().items()} for m in (unlearned, problem.model)]
+    assert shapes[0] == shapes[1]
+    assert not any(m.training for m in unlearned.modules())
+    assert all(t.isfinite().all() for t in unlearned.state_dict().values())
+    assert quantizer_faults(unlearned) == {}
+    assert differing(parameters_of(unlearned), parameters_of(problem.model))
+
+
+@every_case
+def test_two_runs_are_bit_identical_whatever_the_global_generator_does(arch, name, protocol):
+    torch.manual_seed(17)
+    again = run(fresh_problem(arch), name, protocol)
+    assert differing(again, result(arch, name, protocol)[1]) == []
+
+
+@every_case
+def test_another_generator_seed_gives_another_result(arch, name, protocol):
+    other = run(fresh_problem(arch), name, protocol, seed=1)
+    same = differing(other, result(arch, name, protocol)[1]) == []
+    assert same is ((name, protocol) in NO_RANDOMNESS)
+
+
+def test_a_global_generator_is_not_consumed():
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    for name in METHODS:
+        run(fresh_problem(), name)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def poisoned(images):
+    """Any loss on these labels is an error, and the pixels are another set's."""
+    noise = torch.randint(0, 256, images.pixels.shape, generator=seeded(66)).to(torch.uint8)
+    return Images(noise, torch.full_like(images.labels, 10**6))
+
+
+@pytest.mark.parametrize("name", WITHOUT_FORGET_DATA)
+def test_methods_on_retained_data_never_read_the_forget_set(name):
+    problem = fresh_problem()
+    blind = run(replace(problem, forget=poisoned(problem.forget)), name)
+    assert differing(blind, result("resnet18", name, "paper")[1]) == []
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - set(WITHOUT_FORGET_DATA)))
+def test_the_poison_would_be_noticed(name):
+    problem = fresh_problem()
+    poison = replace(problem, forget=poisoned(problem.forget))
+    try:
+        found = run(poison, name)
+    except (IndexError, RuntimeError):
+        return
+    assert differing(found, result("resnet18", name, "paper")[1])  # RL replaces the labels, not the pixels
+
+
+def test_gradient_ascent_never_reads_the_retain_set():
+    problem = fresh_problem()
+    blind = run(replace(problem, retain=poisoned(problem.retain)), "ga")
+    assert differing(blind, result("resnet18", "ga", "paper")[1]) == []
+
+
+def test_retrain_does_not_depend_on_what_the_original_knew():
+    problem = fresh_problem()
+    with torch.no_grad():
+        for tensor in problem.model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.mul_(1.7).add_(0.01)
+    assert differing(run(problem, "retrain"), result("resnet18", "retrain", "paper")[1]) == []
+
+
+@every_method
+def test_progress_is_told_once_per_epoch_with_finite_facts(method):
+    told = []
+    run(fresh_problem(), method.name, on_epoch=lambda epoch, facts: told.append((epoch, facts)))
+    epochs = getattr(short_params(method.name), "epochs", 1)
+    assert [epoch for epoch, _ in told] == list(range(epochs))
+    values = [v for _, facts in told for v in facts.values()]
+    assert values
+    assert all(torch.isfinite(torch.tensor(v)) for v in values)
+
+
+@every_method
+def test_telling_progress_changes_nothing(method):
+    told = run(fresh_problem(), method.name, on_epoch=lambda _epoch, _facts: None)
+    assert differing(told, result("resnet18", method.name, "paper")[1]) == []
+
+
+# --- the registry
+
+
+def test_names_are_the_keys_and_titles_are_unique():
+    assert list(METHODS) == [m.name for m in METHODS.values()]
+    assert len({m.title for m in METHODS.values()}) == len(METHODS)
+    assert {"retrain", "ft", "ga", "iu", "rl", "l1_sparse", "salun", "qmul"} <= set(METHODS)
+
+
+@every_method
+def test_unknown_hyper_parameters_are_refused(method):
+    with pytest.raises(ValidationError, match="no_such_name"):
+        method.params(no_such_name=1)
+
+
+@every_method
+@pytest.mark.parametrize(
+    "bad", [{"batch_size": 0}, {"epochs": 0}, {"lr": -0.1}, {"lr": float("nan")}], ids=str
+)
+def test_impossible_hyper_parameters_are_refused(method, bad):
+    with pytest.raises(ValidationError):  # a method without that name refuses it as unknown
+        method.params(**bad)
+
+
+@every_method
+def test_hyper_parameters_are_frozen(method):
+    with pytest.raises(ValidationError):
+        method.params().batch_size = 3
+
+
+@every_method
+def test_released_options_are_valid_and_differ_from_the_defaults(method):
+    released, default = method.params(**method.released), method.params()
+    for option, value in method.released.items():
+        assert getattr(released, option) == value
+        assert getattr(default, option) != value
+
+
+@pytest.mark.parametrize("name", ITERATIVE)
+def test_released_methods_decay_quantizers_because_the_code_has_a_single_group(name):
+    """Section 2: all iterative unlearners build ONE SGD over all parameters."""
+    assert METHODS[name].released.get("decay_quantizers") is True
+
+
+@every_method
+@pytest.mark.parametrize("arch", MODELS)
+def test_search_ranges_name_parameters_and_hold_valid_values(method, arch):
+    for name, found in method.space(arch).items():
+        assert name in method.params.model_fields
+        assert 0 < found.low < found.high
+        assert found.at(0) == pytest.approx(found.low)
+        assert found.at(1) == pytest.approx(found.high)
+        assert found.low < found.at(0.5) < found.high
+        for share in (0, 0.5, 1):
+            method.params(**{name: found.at(share)})
+
+
+PUBLISHED = {
+    "ft": {"lr": (1e-3, 1e-1)},
+    "rl": {"lr": (1e-3, 1e-1)},
+    "ga": {"lr": (1e-5, 1e-3)},
+    "iu": {"alpha": (1, 20)},
+    "l1_sparse": {"lr": (1e-3, 1e-1), "alpha": (1e-6, 1e-4)},
+    "salun": {"lr": (5e-4, 5e-2), "fraction": (0.1, 0.9)},
+    "qmul": {"lr": (1e-3, 1e-1)},
+    "retrain": {},
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_search_ranges_are_the_published_ones(name):
+    """Section 10."""
+    space = METHODS[name].space("resnet18")
+    assert {key: (found.low, found.high) for key, found in space.items()} == PUBLISHED[name]
+
+
+def test_qmul_searches_a_decade_higher_on_mobilenetv2():
+    found = METHODS["qmul"].space("mobilenetv2")["lr"]
+    assert (found.low, found.high) == (1e-2, 1e-1)
+
+
+def test_published_epochs_and_rates_are_the_defaults():
+    epochs = {name: METHODS[name].params().epochs for name in ("retrain", *ITERATIVE)}
+    assert (epochs["retrain"], epochs["ga"]) == (160, 5)
+    assert {epochs[name] for name in ("ft", "rl", "l1_sparse", "salun", "qmul")} == {10}
+    assert METHODS["retrain"].params().lr == 0.1
+
+
+@every_method
+def test_the_signature_is_the_contract(method):
+    assert list(inspect.signature(method.run).parameters) == ["problem", "params", "generator", "on_epoch"]
+    assert method.revision >= 1
+
+
+@every_method
+def test_an_original_left_in_train_mode_stays_so(method):
+    """Problem: the model is never modified, and a mode is part of it."""
+    problem = fresh_problem()
+    problem.model.train()
+    before = state_of(problem.model)
+    run(problem, method.name)
+    assert problem.model.training
+    assert differing(before, problem.model) == []

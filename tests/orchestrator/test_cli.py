@@ -1,0 +1,138 @@
+"""The command line's manners: one line, exit code 2, and nothing started, for whatever the caller got wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.errors import BadInput
+from orchestrator import grid
+from orchestrator.places import store_uri
+
+
+def complaint(capsys, *arguments):
+    """The one line of a refused command."""
+    assert grid.main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.fixture(autouse=True)
+def in_a_new_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["plam"], "did you mean 'plan'"),
+        (["--recipe", "digit"], "did you mean 'digits'"),
+        (["--recipes", "digits"], "--recipe"),
+        (["plan", "--executor", "rey"], "did you mean 'ray'"),
+        (["plan", "--recipe", "digits", "--set", "rations=0.1"], "did you mean 'ratios'"),
+        (["run", "--recipe", "digits", "--budget", "soon"], "write a duration"),
+        (["plan", "--spec", "nowhere.yaml"], "No such file"),
+        (["status"], "no grid in"),
+        (["report", "--store", "empty"], "no grid in"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, expected, capsys):
+    assert expected in complaint(capsys, *arguments)
+
+
+def test_missing_data_names_the_files_and_both_ways_to_get_them(capsys, tmp_path):
+    arguments = ["--recipe", "cifar10_small", "--executor", "inline", "--set", "tracking.enabled=false"]
+    line = complaint(
+        capsys, "run", *arguments, "--set", f"data.root={tmp_path}", "--store", str(tmp_path / "s")
+    )
+    assert "cifar-10-batches-py" in line or "cifar-10-python.tar.gz" in line
+    assert "parquet" in line
+    assert "data.download=true" in line
+
+
+def test_the_full_grid_on_a_machine_without_gpu_stops_before_any_work(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert grid.main(["--store", str(tmp_path / "s"), "--executor", "inline"]) == 2
+    captured = capsys.readouterr()
+    assert "--recipe digits" in captured.err
+    assert "--allow-cpu" in captured.err
+    assert "192" in captured.out  # the plan, with its estimate
+    assert not (tmp_path / "s" / "manifests").exists()
+
+
+def test_the_whole_paper_is_planned_without_a_recipe(capsys):
+    assert grid.main(["plan", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["cells"] == 192
+    assert facts["nodes"]["original"] == 8
+    assert facts["nodes"]["retrain"] == 24
+    assert facts["nodes"]["select"] == 168
+    assert facts["hours"] > 10
+
+
+def test_a_store_that_cannot_be_written_is_one_line(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    line = complaint(
+        capsys, "--recipe", "digits", "--executor", "inline", "--store", str(tmp_path / "file" / "s")
+    )
+    assert "cannot be written" in line
+    assert "--store" in line
+
+
+def test_a_relative_store_in_a_ray_job_is_refused(capsys, monkeypatch):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    assert "vanishes with the cluster" in complaint(capsys, "--recipe", "digits", "--store", "runs/x")
+
+
+def test_a_ray_job_on_one_node_has_a_store_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("orchestrator.places._cluster_size", lambda: 1)
+    assert store_uri(None, "full") == str(tmp_path / "unlearn-grid" / "full")
+
+
+def test_a_ray_job_on_several_nodes_needs_a_shared_store(monkeypatch):
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    monkeypatch.setattr("orchestrator.places._cluster_size", lambda: 2)
+    with pytest.raises(BadInput, match="UNLEARN_GRID_STORE"):
+        store_uri(None, "full")
+
+
+def test_the_store_comes_from_the_option_then_the_environment_then_the_recipe(monkeypatch, tmp_path):
+    assert store_uri(None, "digits") == str(tmp_path / "runs" / "digits")
+    monkeypatch.setenv("UNLEARN_GRID_STORE", "s3://bucket/grid")
+    assert store_uri(None, "digits") == "s3://bucket/grid"
+    assert store_uri("here", "digits") == str(tmp_path / "here")
+
+
+def test_help_has_examples(capsys):
+    assert grid.main(["--help"]) == 0
+    assert "python -m orchestrator.grid --recipe digits" in capsys.readouterr().out
+
+
+HIDE = """
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("ray", "mlflow", "polars"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name.split(".")[0])
+sys.meta_path.insert(0, Hide())
+from orchestrator import grid
+sys.exit(grid.main(sys.argv[1:]))
+"""
+
+
+def test_the_inline_executor_needs_neither_ray_nor_mlflow_nor_polars(tiny, tmp_path):
+    spec = tmp_path / "tiny.json"
+    spec.write_text(json.dumps(tiny.model_dump(mode="json")))
+    arguments = ["run", "--spec", str(spec), "--executor", "inline", "--store", str(tmp_path / "store")]
+    done = subprocess.run([sys.executable, "-c", HIDE, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Q-MUL" in done.stdout
+    assert (tmp_path / "store" / "report" / "index.html").exists()

@@ -1,0 +1,191 @@
+"""The whole road on a grid of seconds: run, run again, break things, run again. In this process, through the CLI."""
+
+import json
+
+import pytest
+from grid_command import rows, write_spec
+
+from core.checkpoint import WEIGHTS, unpack
+from orchestrator import grid
+from orchestrator.plan import make_plan
+from tasks import warm
+from tasks.store import Store
+
+
+@pytest.fixture
+def command(tiny, tmp_path):
+    """Runs the command line on the tiny grid; returns the exit code."""
+    spec = write_spec(tmp_path, tiny)
+
+    def call(*arguments, store=tmp_path / "store"):
+        warm.clear()
+        base = ["--spec", str(spec), "--store", str(store), "--executor", "inline"]
+        return grid.main([*arguments[:1], *base, *arguments[1:]])
+
+    return call
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "store"))
+
+
+def computed(capsys):
+    return json.loads(capsys.readouterr().out)["computed"]
+
+
+def test_a_grid_runs_to_its_table_and_a_second_run_computes_nothing(command, store, tiny, capsys):
+    plan = make_plan(tiny)
+    assert command("run", "--json") == 0
+    assert computed(capsys) == len(plan.nodes)
+    assert store.finished() == plan.nodes.keys()
+    assert rows(store.root).keys() == plan.nodes.keys()
+    before = rows(store.root)
+    assert command("run", "--json") == 0
+    assert computed(capsys) == 0
+    assert rows(store.root) == before
+    for name in ("index.html", "report.md", "results.csv", "results.parquet"):
+        assert store.get(f"report/{name}")
+
+
+def test_a_second_store_gets_identical_results(command, store, tmp_path):
+    assert command("run") == 0
+    assert command("run", store=tmp_path / "other") == 0
+    assert rows(store.root) == rows(tmp_path / "other")
+
+
+def test_only_selected_weights_are_kept_and_predictions_always(command, store, tiny):
+    command("run")
+    nodes = make_plan(tiny).nodes
+    chosen = {r["model"] for r in rows(store.root).values() if r["kind"] == "select"}
+    for key, node in nodes.items():
+        if node.kind in ("original", "retrain", "trial"):
+            kept = node.kind != "trial" or key in chosen
+            assert (f"{key}/{WEIGHTS}" in store.file_sizes()) == kept
+            assert store.read(key, "predictions.npz")
+    assert len(chosen) == 3
+
+
+def test_keep_all_keeps_every_weight(command, store, tiny):
+    command("run", "--set", "keep=all")
+    trained = [k for k, n in make_plan(tiny).nodes.items() if n.kind in ("original", "retrain", "trial")]
+    assert all(unpack(store.read(key, WEIGHTS)) for key in trained)
+
+
+def test_a_wider_grid_reuses_what_is_done(command, store, capsys):
+    command("run", "--json")
+    first = computed(capsys)
+    assert (
+        command("run", "--json", "--set", "methods=retrain,ft,ga,qmul,rl", "--set", "params.rl.epochs=1") == 0
+    )
+    assert computed(capsys) == 5  # two trials, two evaluations, one selection
+    assert first == 20
+
+
+def test_another_selection_brings_dropped_weights_back(command, store, tiny, capsys):
+    """Selecting on test figures may choose a trial whose weights the first selection dropped."""
+    command("run")
+    assert command("run", "--set", "select_on=test") == 0
+    for row in rows(store.root).values():
+        if row["kind"] == "select":
+            assert unpack(store.read(row["model"], WEIGHTS))
+
+
+def test_a_truncated_checkpoint_is_quarantined_and_computed_again(command, store, tiny, capsys):
+    command("run")
+    before = rows(store.root)
+    key = next(k for k, n in make_plan(tiny).nodes.items() if n.kind == "original")
+    store.put(f"artifacts/{key}/{WEIGHTS}", store.get(f"artifacts/{key}/{WEIGHTS}")[:1000])
+    capsys.readouterr()
+    assert command("run") == 0
+    output = capsys.readouterr().out
+    assert "quarantined" in output
+    assert "1 nodes computed" in output
+    assert rows(store.root) == before
+    assert store.get(f"quarantine/artifacts/{key}/{WEIGHTS}")
+
+
+def test_a_bit_flipped_in_a_parent_is_found_when_it_is_read(command, store, tiny, capsys):
+    command("run")
+    before = rows(store.root)
+    nodes = make_plan(tiny).nodes
+    original = next(k for k, n in nodes.items() if n.kind == "original")
+    trial = next(k for k, n in nodes.items() if n.kind == "trial")
+    data = bytearray(store.get(f"artifacts/{original}/{WEIGHTS}"))
+    data[-1] ^= 1
+    store.put(f"artifacts/{original}/{WEIGHTS}", bytes(data))
+    store.forget_node(trial)
+    assert command("run") == 0
+    assert "quarantined original" in capsys.readouterr().out
+    assert rows(store.root) == before
+
+
+def test_a_corrupt_part_is_rewritten_from_its_manifest(command, store, tiny, capsys):
+    command("run")
+    before = rows(store.root)
+    key = next(iter(make_plan(tiny).nodes))
+    store.put(f"parts/{key}.parquet", b"PAR1 nonsense")
+    assert command("report") == 0
+    assert rows(store.root) == before
+
+
+def test_a_failing_trial_is_a_row_and_the_grid_goes_on(command, store, tiny, capsys):
+    failing = ("--set", "params.ga.lr=1e30", "--set", "params.ga.step_trust=null")
+    assert command("run", *failing) == 3
+    output = capsys.readouterr().out
+    assert "--retry-failed" in output
+    assert "not finite" in output
+    failed = [r for r in rows(store.root).values() if r["status"] == "failed"]
+    assert [r["error_kind"] for r in failed] == ["numeric"]
+    selected = {r["method"] for r in rows(store.root).values() if r["kind"] == "select"}
+    assert selected == {"ft", "qmul"}
+    assert command("run", "--json", *failing) == 3  # the same numbers would diverge again
+    assert computed(capsys) == 0
+
+
+def test_retry_failed_runs_only_the_failed_nodes_and_what_needs_them(command, store, tiny, capsys):
+    command("run", "--json")
+    plan = make_plan(tiny)
+    trial = next(k for k, n in plan.nodes.items() if n.kind == "trial" and n.inputs["method"] == "ft")
+    record = store.manifest(trial).record.model_copy(update={"status": "failed", "error_kind": "numeric"})
+    store.forget_node(trial)
+    store.note_failure(record, "")
+    capsys.readouterr()
+    assert command("run", "--json", "--retry-failed") == 0
+    assert computed(capsys) == 3  # the trial, its evaluation, its cell's selection
+    assert store.failures() == {}
+
+
+def test_fresh_computes_everything_again_with_the_same_result(command, store, tiny, capsys):
+    command("run", "--json")
+    before = rows(store.root)
+    capsys.readouterr()
+    assert command("run", "--json", "--fresh") == 0
+    assert computed(capsys) == len(make_plan(tiny).nodes)
+    assert rows(store.root) == before
+
+
+def test_a_budget_too_short_for_anything_starts_nothing_long(command, capsys):
+    assert command("run", "--json", "--budget", "1s") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["left"] > 0
+    assert command("run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["left"] == 0
+
+
+def test_plan_and_status_count_what_is_done(command, tiny, capsys):
+    command("plan", "--json")
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["cells"], facts["done"]) == (4, 0)
+    assert facts["nodes"]["trial"] == 6
+    command("run", "--json")
+    capsys.readouterr()
+    assert command("status", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["done"] == len(make_plan(tiny).nodes)
+    assert facts["hours"] == 0
+
+
+def test_plan_writes_nothing(command, store, tmp_path):
+    command("plan")
+    assert not (tmp_path / "store").exists()

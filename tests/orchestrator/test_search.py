@@ -1,0 +1,41 @@
+"""The search grid covers a method's published ranges with one budget for all."""
+
+import pytest
+
+from core.unlearn import METHODS
+from orchestrator.search import grid_points
+
+SEARCHED = [name for name, method in METHODS.items() if method.space("resnet18")]
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+@pytest.mark.parametrize("trials", [1, 2, 5, 8])
+def test_points_lie_in_the_published_range_and_differ(name, trials):
+    space = METHODS[name].space("resnet18")
+    points = grid_points(name, "resnet18", trials, frozenset())
+    assert len(points) == trials
+    assert len({tuple(p.items()) for p in points}) == trials
+    for point in points:
+        assert all(space[k].low * 0.999 <= v <= space[k].high * 1.001 for k, v in point.items())
+
+
+def test_the_first_range_is_cut_from_end_to_end():
+    rates = [p["lr"] for p in grid_points("ft", "resnet18", 3, frozenset())]
+    assert rates == pytest.approx([1e-3, 1e-2, 1e-1])
+
+
+def test_one_trial_sits_in_the_middle():
+    assert grid_points("ft", "resnet18", 1, frozenset()) == [{"lr": 0.01}]
+
+
+def test_q_mul_starts_a_decade_higher_on_mobilenetv2():
+    assert grid_points("qmul", "mobilenetv2", 2, frozenset()) == [{"lr": 0.01}, {"lr": 0.1}]
+
+
+def test_a_fixed_parameter_is_left_out():
+    points = grid_points("salun", "resnet18", 4, frozenset({"lr"}))
+    assert all(p.keys() == {"fraction"} for p in points)
+
+
+def test_nothing_to_search_is_one_trial():
+    assert grid_points("ft", "resnet18", 8, frozenset({"lr"})) == [{}]

@@ -1,0 +1,107 @@
+"""One contract for both executors: same outcomes for work that succeeds and work that fails."""
+
+import pytest
+
+from orchestrator.plan import make_plan
+from tasks.executors import InlineExecutor, RayExecutor
+from tasks.job import Job, Place
+from tasks.node import TRAINING, make_node
+from tasks.store import Store
+
+
+@pytest.fixture(params=["inline", pytest.param("ray", marks=pytest.mark.ray)])
+def executor(request):
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+        made = RayExecutor("cpu", 1.0, None)
+    else:
+        made = InlineExecutor("cpu")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(str(tmp_path / "store"), device="cpu", cache=str(tmp_path / "cache"))
+
+
+def run(executor, place, nodes):
+    outcomes = {}
+    for node in nodes:
+        executor.submit(Job(node, place), 0 if node.kind in TRAINING else None)
+        while node.key not in outcomes:
+            outcomes |= {o.node.key: o for o in executor.wait(timeout=60)}
+    return [outcomes[node.key] for node in nodes]
+
+
+def chain(tiny):
+    """Data, original, and one trial with its evaluation."""
+    nodes = make_plan(tiny).nodes.values()
+    trial = next(n for n in nodes if n.kind == "trial" and n.inputs["method"] == "ft")
+    evaluation = next(n for n in nodes if n.parents == (trial.key,))
+    return [n for n in nodes if n.kind in ("data", "original")] + [trial, evaluation]
+
+
+def test_nodes_are_computed_and_committed(executor, place, tiny):
+    outcomes = run(executor, place, chain(tiny))
+    assert [o.failure for o in outcomes] == [None] * 4
+    assert Store(place.store).finished() == {o.node.key for o in outcomes}
+    evaluation = outcomes[-1].record
+    assert 0 <= evaluation.fa <= 100
+    assert (
+        evaluation.forget_count + evaluation.retain_count == 110
+    )  # 120 less a tenth of each class, rounded down
+
+
+def test_a_failure_is_a_value_with_a_row_and_a_log(executor, place):
+    node = make_node("data", (), {"dataset": "cifar10", "limit": None})
+    (outcome,) = run(executor, place, [node])
+    assert outcome.failure == "bad input"
+    assert "cifar10" in outcome.record.error_message
+    store = Store(place.store)
+    assert store.finished() == set()
+    assert store.failures()[node.key].error_kind == "bad input"
+    assert b"Traceback" in store.get(f"logs/{node.key}.log")
+
+
+def test_a_corrupt_parent_is_named(executor, place, tiny):
+    data, original, trial, _ = chain(tiny)
+    run(executor, place, [data, original])
+    Store(place.store).put(f"artifacts/{original.key}/model.safetensors", b"broken")
+    from tasks import warm
+
+    warm.clear()
+    (outcome,) = run(executor, place, [trial])
+    assert (outcome.failure, outcome.corrupt_parent) == ("corrupt", original.key)
+
+
+def test_diverging_training_is_a_numeric_failure(executor, place, tiny):
+    data, original, trial, _ = chain(tiny)
+    run(executor, place, [data, original])
+    inputs = trial.inputs | {"params": trial.inputs["params"] | {"lr": 1e30, "step_trust": None}}
+    (outcome,) = run(executor, place, [make_node("trial", trial.parents, inputs)])
+    assert outcome.failure == "numeric"
+    assert "loss is" in outcome.record.error_message
+
+
+def test_other_images_than_the_store_was_made_from_are_refused(executor, place, tiny):
+    data, original, *_ = chain(tiny)
+    run(executor, place, [data])
+    store = Store(place.store)
+    manifest = store.get(f"manifests/{data.key}.json").decode()
+    digest = store.manifest(data.key).facts["digest"]
+    store.put(f"manifests/{data.key}.json", manifest.replace(digest, "0" * 64).encode())
+    (outcome,) = run(executor, place, [original])
+    assert outcome.failure == "bad input"
+    assert "are not those this store was made from" in outcome.record.error_message
+
+
+@pytest.mark.ray
+def test_a_worker_keeps_its_data_between_nodes(ray_cluster, place, tiny):
+    """Warm slots: the same process runs node after node."""
+    executor = RayExecutor("cpu", 1.0, 1)
+    assert executor.free_slots() == [0]
+    data, original, trial, _ = chain(tiny)
+    outcomes = run(executor, place, [data, original, trial])
+    assert all(o.failure is None for o in outcomes)
+    executor.close()

@@ -1,0 +1,41 @@
+"""How many slots a cluster has, and which requests nobody can ever meet."""
+
+import pytest
+
+from core.errors import BadInput
+from tasks.resources import cluster_capacity
+
+TWO_GPUS = [{"CPU": 8.0}, {"CPU": 16.0, "GPU": 2.0}]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "share", "slots", "expected"),
+    [
+        (TWO_GPUS, 1.0, None, (2, 1.0)),
+        (TWO_GPUS, 0.5, None, (4, 0.5)),
+        (TWO_GPUS, 0.5, 3, (3, 0.5)),
+        (TWO_GPUS, 2.0, None, (1, 2.0)),
+        ([{"CPU": 2.0}], 1.0, None, (2, 0)),
+        ([{"CPU": 2.0}], 1.0, 1, (1, 0)),
+        ([{"CPU": 0.0}], 1.0, None, (1, 0)),
+    ],
+)
+def test_slots_follow_the_nodes(nodes, share, slots, expected):
+    capacity = cluster_capacity(nodes, "auto", share, slots)
+    assert (capacity.slots, capacity.gpus) == expected
+    assert capacity.cpu_tasks >= 1
+
+
+def test_cpu_ignores_gpus():
+    assert cluster_capacity(TWO_GPUS, "cpu", 1.0, None).gpus == 0
+
+
+@pytest.mark.parametrize("share", [3.0, 8.0])
+def test_a_share_that_no_node_has_is_found_before_work_starts(share):
+    with pytest.raises(BadInput, match=r"no node has that many GPUs \(the largest has 2\)"):
+        cluster_capacity(TWO_GPUS, "auto", share, None)
+
+
+def test_cuda_without_gpus_is_refused():
+    with pytest.raises(BadInput, match="no node has"):
+        cluster_capacity([{"CPU": 4.0}], "cuda", 1.0, None)
