@@ -261,7 +261,7 @@ def _finish(
         }
         console.print_json(data=facts | {"report": files})
         return code
-    rows, _ = read_rows(store, set(grid.cells.values()) | set(grid.originals.values()))
+    rows, _ = read_rows(store, grid.nodes.keys())
     print_tables(console, build_tables(spec, grid, rows))
     for line in _closing_lines(spec, store, summary, files):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -348,7 +348,7 @@ def report(spec: GridSpec, store: Store, options: Options, console: Console) -> 
     """Writes the report from what the store holds now, and prints the tables."""
     grid = make_plan(spec)
     files = _report_files(spec, grid, store, [])
-    rows, warnings = read_rows(store, set(grid.cells.values()) | set(grid.originals.values()))
+    rows, warnings = read_rows(store, grid.nodes.keys())
     if options.as_json:
         console.print_json(data={"report": files, "warnings": warnings})
         return 0

@@ -106,11 +106,11 @@ SCHEMA = pa.schema([(name, _TYPES.get(name, _TEXT)) for name in Record.model_fie
 def to_parquet(record: Record) -> bytes:
     """One row as a Parquet file of the declared schema."""
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([record.model_dump()], schema=SCHEMA), buffer)
+    pq.write_table(pa.Table.from_pylist([record.model_dump()], schema=SCHEMA), buffer, write_page_checksum=True)
     return buffer.getvalue()
 
 
 def from_parquet(data: bytes) -> list[dict[str, Any]]:
     """The rows of a part; pyarrow.ArrowInvalid (or another ArrowException) if the bytes are not one."""
-    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data)).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data), page_checksum_verification=True).to_pylist()
     return rows

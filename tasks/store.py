@@ -175,7 +175,9 @@ class Store:
     # failures
 
     def note_failure(self, record: Record, trace: str) -> None:
-        """Records a failed node: its row, its log and its reason."""
+        """Records a failed node: its row, its log and its reason; not if another attempt finished it."""
+        if self.fs.exists(self.path(f"manifests/{record.key}.json")):
+            return
         self.put(f"logs/{record.key}.log", trace.encode())
         self.put(f"parts/{record.key}.parquet", to_parquet(record))
         self.put(f"failures/{record.key}.json", record.model_dump_json().encode())

@@ -49,9 +49,7 @@ def loader(effort: Effort) -> list[Comparison]:
     with as_in_a_node():
         seconds = side_by_side(variants, effort.repeats)
     case = f"{len(images)} images of {PIXELS} px, batch {BATCH}, 1 CPU thread"
-    return [
-        Comparison("loader", case, "pass", seconds, items=len(images), item="images", baseline=REFERENCE)
-    ]
+    return [Comparison("loader", case, "pass", seconds, items=len(images), item="images", baseline=REFERENCE)]
 
 
 def random_images(count: int) -> Images:

@@ -4,7 +4,6 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -44,7 +43,15 @@ def node_overhead(effort: Effort) -> list[Comparison]:
     target = Target(SLOT, "seconds more", LIMIT)
     return [
         Comparison(
-            "node_overhead", case, "node", seconds, count, items=1, item="nodes", baseline=INLINE, target=target
+            "node_overhead",
+            case,
+            "node",
+            seconds,
+            count,
+            items=1,
+            item="nodes",
+            baseline=INLINE,
+            target=target,
         )
     ]
 
@@ -96,9 +103,14 @@ def drive(executor: Executor, waiting: deque[Job]) -> None:
     """Hands out and collects as the driver loop does, without its bookkeeping. A failed node is an error."""
     running = 0
     while waiting or running:
-        while waiting and (place := _free(executor, waiting[0])) is not None:
-            executor.submit(waiting.popleft(), place.slot)
+        while waiting and _has_room(executor, waiting[0]):
+            job = waiting.popleft()
+            executor.submit(job, 0 if job.node.kind in TRAINING else None)
             running += 1
         for outcome in executor.wait(timeout=1.0):
             assert outcome.failure is None, outcome.record.error_message
             running -= 1
+
+
+def _has_room(executor: Executor, job: Job) -> bool:
+    return bool(executor.free_slots()) if job.node.kind in TRAINING else executor.free_tasks() > 0

@@ -23,7 +23,13 @@ def planning(effort: Effort) -> list[Comparison]:
     case = f"recipe full, {len(spec.seeds)} seeds: {nodes:,} nodes"
     return [
         Comparison(
-            "planning", case, "plan", seconds, items=nodes, item="nodes", target=Target(PLAN, "seconds", LIMIT)
+            "planning",
+            case,
+            "plan",
+            seconds,
+            items=nodes,
+            item="nodes",
+            target=Target(PLAN, "seconds", LIMIT),
         )
     ]
 

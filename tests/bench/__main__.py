@@ -1,0 +1,44 @@
+"""The command: python -m tests.bench [--only NAME] [--quick]."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from core.errors import unknown
+from tests.bench.machine import facts
+from tests.bench.measure import FULL, QUICK, Comparison
+from tests.bench.output import JSON_FILE, PAGE, print_table, write
+from tests.bench.suite import BENCHMARKS
+
+HERE = Path(__file__).parent
+Only = Annotated[list[str] | None, typer.Option("--only", help=f"one of {', '.join(BENCHMARKS)}; repeatable")]
+Quick = Annotated[bool, typer.Option("--quick", help="one round at the smallest sizes: shows that all works")]
+
+
+def bench(only: Only = None, quick: Quick = False) -> None:
+    """Measures what should be fast, side by side, and prints medians and ratios.
+
+    A whole run also writes results.json and RESULTS.md beside this file; with --only or --quick nothing is
+    written. A missed target is shown, never an error: times depend on what else the machine does.
+    """
+    for name in only or ():
+        if name not in BENCHMARKS:
+            raise typer.BadParameter(str(unknown("benchmark", name, BENCHMARKS)))
+    console, machine = Console(), facts()
+    effort = QUICK if quick else FULL
+    results: list[Comparison] = []
+    for name in only or BENCHMARKS:
+        start = time.perf_counter()
+        results += BENCHMARKS[name](effort)
+        console.print(f"{name} took {time.perf_counter() - start:.0f} s", style="dim", highlight=False)
+    print_table(results, console)
+    if not only and not quick:
+        write(results, machine, BENCHMARKS, HERE)
+        console.print(f"written: {JSON_FILE}, {PAGE}")
+
+
+if __name__ == "__main__":
+    typer.run(bench)

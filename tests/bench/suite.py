@@ -1,0 +1,18 @@
+"""The benchmarks by name."""
+
+from collections.abc import Callable
+
+from tests.bench.loading import loader
+from tests.bench.measure import Comparison, Effort
+from tests.bench.node_overhead import node_overhead
+from tests.bench.planning import planning
+from tests.bench.resume import resume
+from tests.bench.training_step import training_step
+
+BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
+    "training_step": training_step,
+    "loader": loader,
+    "planning": planning,
+    "node_overhead": node_overhead,
+    "resume": resume,
+}
