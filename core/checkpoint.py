@@ -47,23 +47,30 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def save(folder: Path, model: nn.Module, facts: Mapping[str, Any]) -> None:
-    """Saves a model with facts about it (JSON values); it is there once the manifest is."""
+    """Saves a model with facts about it (JSON values); it is there once the manifest is.
+
+    The weights are named by their digest, so that saving over a checkpoint leaves the old one whole until
+    the new manifest is in place.
+    """
     data = pack(model)
-    write_atomically(folder / WEIGHTS, data)
-    manifest = {**facts, "sha256": hashlib.sha256(data).hexdigest()}
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"model-{digest[:16]}.safetensors"
+    write_atomically(folder / name, data)
+    manifest = {**facts, "weights": name, "sha256": digest}
     write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
+    for old in folder.glob("model-*.safetensors"):
+        if old.name != name:
+            old.unlink()
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """State and manifest of a saved model; BadInput if either is missing or the weights are not as saved."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        data = (folder / WEIGHTS).read_bytes()
-    except (OSError, ValueError) as error:
-        raise BadInput(f"no usable checkpoint in {folder}: {error}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != manifest.get("sha256"):
-        raise BadInput(
-            f"{folder / WEIGHTS} is corrupt: its SHA-256 is {found[:12]}…, the manifest's is another"
-        )
+        weights = folder / Path(manifest["weights"]).name
+        data, expected = weights.read_bytes(), manifest["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"no usable checkpoint in {folder}: {error!r}") from error
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise BadInput(f"{weights} is corrupt: its SHA-256 is not the manifest's")
     return unpack(data), manifest

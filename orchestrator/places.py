@@ -32,7 +32,8 @@ def store_uri(option: str | None, recipe: str) -> str:
     if given:
         if inside_ray_job() and "://" not in given and not Path(given).expanduser().is_absolute():
             raise BadInput(
-                f"store '{given}' is relative to a folder that vanishes with the cluster; give an absolute path or a URI"
+                f"store '{given}' is relative to a folder that vanishes with the cluster; "
+                "give an absolute path or a URI"
             )
         return given if "://" in given else str(Path(given).expanduser().absolute())
     if not inside_ray_job():

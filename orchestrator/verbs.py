@@ -186,7 +186,8 @@ def _execute(
     try:
         if spec.needs_gpu and executor.capacity.gpus == 0 and not options.allow_cpu:
             raise BadInput(
-                f"recipe {spec.recipe} is made for GPUs and the cluster shows none: add GPU nodes, or insist with --allow-cpu"
+                f"recipe {spec.recipe} is made for GPUs and the cluster shows none: add GPU nodes, "
+                "or insist with --allow-cpu"
             )
         console.print(f"{executor.capacity.words}, store {store.uri}", highlight=False, soft_wrap=True)
         clock = Clock(options.budget)

@@ -106,7 +106,9 @@ SCHEMA = pa.schema([(name, _TYPES.get(name, _TEXT)) for name in Record.model_fie
 def to_parquet(record: Record) -> bytes:
     """One row as a Parquet file of the declared schema."""
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([record.model_dump()], schema=SCHEMA), buffer, write_page_checksum=True)
+    pq.write_table(
+        pa.Table.from_pylist([record.model_dump()], schema=SCHEMA), buffer, write_page_checksum=True
+    )
     return buffer.getvalue()
 
 

@@ -115,9 +115,17 @@ def batches(
         yield Batch(transform.normalise(pixels), chosen.labels, chosen.weights)
 
 
-def plain_batches(images: Images, size: int, transform: Transform) -> Iterator[Batch]:
-    """One pass in order, without augmentation: for evaluation and measurements."""
+def plain_batches(
+    images: Images, size: int, transform: Transform, generator: torch.Generator | None = None
+) -> Iterator[Batch]:
+    """One pass in order: for evaluation and measurements. Augmented only if a generator is given."""
+    draws_N3 = None
+    if generator is not None and transform.augments:
+        draws_N3 = transform.draw(len(images), generator, images.pixels.device)
     for start in range(0, len(images), size):
         part = slice(start, start + size)
+        pixels = images.pixels[part]
+        if draws_N3 is not None:
+            pixels = transform.augment(pixels, draws_N3[part])
         weights = None if images.weights is None else images.weights[part]
-        yield Batch(transform.normalise(images.pixels[part]), images.labels[part], weights)
+        yield Batch(transform.normalise(pixels), images.labels[part], weights)

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,12 @@ from torch import nn
 
 from core.data.loader import Images, Transform, plain_batches
 from core.errors import BadInput
+
+# what numpy, zipfile and zlib raise on bytes that are no such file
+_DAMAGE = (
+    ValueError, KeyError, TypeError, OSError, EOFError, RuntimeError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 IntArray = np.ndarray
 FloatArray = np.ndarray
@@ -75,5 +82,5 @@ def unpack(data: bytes) -> dict[str, Predictions]:
                 part: Predictions(*(file[f"{part}_{name}"] for name in ("labels", "predicted", "confidence")))
                 for part in parts
             }
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise BadInput(f"not a predictions file: {error}") from error

@@ -10,7 +10,9 @@ from core.errors import BadInput
 Bits = Annotated[int, Field(ge=2, le=8)]
 Ends = Literal["eight_bits", "full_precision"]
 
-_LABEL = re.compile(r"(?:(?P<w>\d+)w)?(?:(?P<a>\d+)a)?(?:-(?P<quantizer>[a-z_]+))?(?P<ends>-fpends)?")
+_LABEL = re.compile(
+    r"(?:(?P<w>\d+)w)?(?:(?P<a>\d+)a)?(?:-(?!fpends$)(?P<quantizer>[a-z_]+))?(?P<ends>-fpends)?"
+)
 
 
 class QuantSpec(BaseModel):

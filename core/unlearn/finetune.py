@@ -23,4 +23,4 @@ def finetune(
     )
 
 
-METHOD = Method("ft", "FT", TrainParams, lr_range(1e-3, 1e-1), finetune)
+METHOD = Method("ft", "FT", TrainParams, lr_range(1e-3, 1e-1), finetune, released={"decay_quantizers": True})

@@ -36,4 +36,6 @@ def gradient_ascent(
     )
 
 
-METHOD = Method("ga", "GA", GAParams, lr_range(1e-5, 1e-3), gradient_ascent)
+METHOD = Method(
+    "ga", "GA", GAParams, lr_range(1e-5, 1e-3), gradient_ascent, released={"decay_quantizers": True}
+)

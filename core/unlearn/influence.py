@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.loader import Batch, Images, batches, plain_batches
+from core.data.loader import Batch, Images, plain_batches
 from core.errors import Diverged
 from core.quant import keep_valid_, quantizer_parameters
 from core.train import OnEpoch, Params
@@ -57,10 +57,12 @@ def influence(
     spared = set() if params.move_quantizers else quantizer_parameters(model)
     moved: Vector = [p for name, p in model.named_parameters() if name not in spared]
 
+    seed = int(torch.randint(2**62, (), generator=generator))
+
     def passes(images: Images) -> Iterator[Batch]:
-        if params.augmented:
-            return batches(images, params.batch_size, problem.augment, generator)
-        return plain_batches(images, params.batch_size, problem.augment)
+        # every pass over a set repeats the same draws: one linear system, and samples that stay paired
+        own = torch.Generator().manual_seed(seed) if params.augmented else None
+        return plain_batches(images, params.batch_size, problem.augment, own)
 
     v = forget_direction(
         gradient_sum(model, moved, passes(problem.forget)),

@@ -79,10 +79,12 @@ def _forget_labels(
     model: nn.Module, problem: Problem, params: QMULParams, generator: torch.Generator
 ) -> Tensor:
     """A similar label for every forget image, in the forget set's order unless shuffling is asked for."""
-    model.train(params.measure_mode == "train")
-    logits_NK = torch.cat(
-        [model(b.images).float() for b in plain_batches(problem.forget, params.batch_size, problem.augment)]
+    training = params.measure_mode == "train"
+    model.train(training)
+    passes = plain_batches(
+        problem.forget, params.batch_size, problem.augment, generator if training else None
     )
+    logits_NK = torch.cat([model(batch.images).float() for batch in passes])
     if params.label_rule == "released":
         labels_N = released_labels(logits_NK, problem.forget.labels)
     else:

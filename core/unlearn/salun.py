@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.loader import batches, plain_batches
+from core.data.loader import plain_batches
 from core.train import OnEpoch, fit
 from core.unlearn.base import Method, Problem, Range
 from core.unlearn.random_labels import RLParams, relabelled_epochs
@@ -47,15 +47,11 @@ def saliency_mask(gradients: dict[str, Tensor], fraction: float) -> dict[str, Te
 
 def forget_gradient(problem: Problem, params: SalUnParams, generator: torch.Generator) -> dict[str, Tensor]:
     """Sum over batches of the mean-loss gradient on the forget set, in eval mode, by parameter name."""
-    model = problem.model.eval()
+    model = copy.deepcopy(problem.model).eval()
     named = dict(model.named_parameters())
     total = {name: torch.zeros_like(p) for name, p in named.items()}
-    passes = (
-        batches(problem.forget, params.batch_size, problem.augment, generator)
-        if params.mask_augmented
-        else plain_batches(problem.forget, params.batch_size, problem.augment)
-    )
-    for batch in passes:
+    augmented = generator if params.mask_augmented else None
+    for batch in plain_batches(problem.forget, params.batch_size, problem.augment, augmented):
         loss = F.cross_entropy(model(batch.images), batch.labels)
         grads = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
         for name, grad in zip(named, grads, strict=True):

@@ -4,17 +4,15 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from unittest.mock import patch
 
 from orchestrator.plan import make_plan
 from orchestrator.recipes import digits
-from tasks import executors, nodes
+from tasks import executors
 from tasks.executors import Executor, InlineExecutor, RayExecutor
-from tasks.failures import attempt
-from tasks.job import Job, Outcome, Place
-from tasks.node import TRAINING, Kind, Node, make_node
-from tasks.store import Store
+from tasks.job import Job, Place
+from tasks.node import TRAINING, Kind, make_node
+from tests.bench.idle import IdleSlot, attempt_nothing
 from tests.bench.measure import Comparison, Effort, Target, side_by_side
 from tests.bench.surroundings import as_in_a_node, private_ray, private_surroundings
 
@@ -30,7 +28,7 @@ def node_overhead(effort: Effort) -> list[Comparison]:
     flushed to disk) and the outcome's way back are the project's; all executors share them, so the
     difference to inline is what Ray adds. Plain Ray tasks are shown too, several in flight as in a run.
     """
-    count = 2 if effort.tiny else 50
+    count = 1 if effort.tiny else 50
     with private_surroundings() as folder, as_in_a_node(), private_ray(), idle_executors() as (inline, ray):
         jobs = _jobs(Place(str(folder / "store"), device="cpu"))
         variants = {
@@ -38,41 +36,21 @@ def node_overhead(effort: Effort) -> list[Comparison]:
             SLOT: _repetition(ray, jobs, "trial", count),
             TASK: _repetition(ray, jobs, "evaluate", count),
         }
+        drive(ray, deque([jobs("trial"), jobs("evaluate")]))  # both kinds of worker start at the same time
         seconds = side_by_side(variants, effort.repeats)
-    case = f"{count} nodes without work, each committed to a local store"
-    target = Target(SLOT, "seconds more", LIMIT)
     return [
         Comparison(
             "node_overhead",
-            case,
+            f"{count} nodes without work, each committed to a local store",
             "node",
             seconds,
-            count,
+            units=count,
             items=1,
             item="nodes",
             baseline=INLINE,
-            target=target,
+            target=Target(SLOT, "seconds more", LIMIT),
         )
     ]
-
-
-def do_nothing(_node: Node, _place: Place, _store: Store) -> nodes.Result:
-    """A node function without work."""
-    return nodes.Result({}, {}, {})
-
-
-def attempt_nothing(job: Job) -> Outcome:
-    """`tasks.failures.attempt` on a node whose function returns at once; runs in the worker's process."""
-    with patch.dict(nodes._FUNCTIONS, {job.node.kind: do_nothing}):
-        return attempt(job)
-
-
-class IdleSlot(executors._Slot):
-    """The slot's actor, with nodes that have nothing to do."""
-
-    def run(self, job: Job) -> Outcome:
-        """One node."""
-        return attempt_nothing(job)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Every benchmark runs at its smallest size and its results have their shape; no time is judged."""
 
+import io
 import json
 
 import pytest
@@ -75,7 +76,7 @@ def test_the_files_hold_raw_times_machine_and_verdict_and_no_path(compared: Comp
 
 
 def test_the_terminal_table_shows_every_variant(compared: Comparison) -> None:
-    console = Console(record=True, width=160, quiet=False, file=open("/dev/null", "w"))
+    console = Console(record=True, width=160, file=io.StringIO())
     print_table([compared], console)
     shown = console.export_text()
     assert "a case" in shown

@@ -8,7 +8,7 @@ import torch
 from toy_problem import differing, seeded, toy_model
 
 from core import checkpoint
-from core.checkpoint import MANIFEST, WEIGHTS, load, pack, save, unpack, write_atomically
+from core.checkpoint import MANIFEST, load, pack, save, unpack, write_atomically
 from core.errors import BadInput
 from core.models import build
 
@@ -19,6 +19,12 @@ class PowerCut(BaseException):
 
 def names_in(folder):
     return sorted(p.name for p in folder.iterdir())
+
+
+def weights_in(folder):
+    """The one weights file of a checkpoint, named by its digest."""
+    (path,) = folder.glob("model-*.safetensors")
+    return path
 
 
 def fail_at_write(monkeypatch, number):
@@ -58,7 +64,7 @@ def test_the_same_model_gives_the_same_bytes():
 
 def test_nothing_else_is_left_in_the_folder(tmp_path):
     save(tmp_path, toy_model(), {})
-    assert names_in(tmp_path) == [MANIFEST, WEIGHTS]
+    assert names_in(tmp_path) == [MANIFEST, weights_in(tmp_path).name]
 
 
 def test_the_manifest_is_written_last(tmp_path, monkeypatch):
@@ -67,7 +73,7 @@ def test_the_manifest_is_written_last(tmp_path, monkeypatch):
         checkpoint, "write_atomically", lambda path, data: (written.append(path.name), really(path, data))
     )
     save(tmp_path, toy_model(), {})
-    assert written == [WEIGHTS, MANIFEST]
+    assert written == [weights_in(tmp_path).name, MANIFEST]
 
 
 @pytest.mark.parametrize("write", [1, 2])
@@ -75,7 +81,7 @@ def test_an_interrupted_first_save_is_no_checkpoint_and_leaves_no_litter(tmp_pat
     fail_at_write(monkeypatch, write)
     with pytest.raises(PowerCut):
         save(tmp_path, toy_model(), {})
-    assert names_in(tmp_path) == [WEIGHTS][: write - 1]
+    assert len(names_in(tmp_path)) == write - 1
     with pytest.raises(BadInput, match="no usable checkpoint"):
         load(tmp_path)
 
@@ -114,25 +120,25 @@ def test_a_save_replaces_the_older_one(tmp_path):
 @pytest.mark.parametrize("where", [0, 8, 100, -1])
 def test_a_flipped_byte_in_the_weights_is_bad_input(tmp_path, where):
     save(tmp_path, toy_model(), {})
-    data = bytearray((tmp_path / WEIGHTS).read_bytes())
+    data = bytearray(weights_in(tmp_path).read_bytes())
     data[where] ^= 1
-    (tmp_path / WEIGHTS).write_bytes(data)
+    weights_in(tmp_path).write_bytes(data)
     with pytest.raises(BadInput, match="corrupt"):
         load(tmp_path)
 
 
 def test_truncated_weights_are_bad_input(tmp_path):
     save(tmp_path, toy_model(), {})
-    data = (tmp_path / WEIGHTS).read_bytes()
-    (tmp_path / WEIGHTS).write_bytes(data[: len(data) // 2])
+    data = weights_in(tmp_path).read_bytes()
+    weights_in(tmp_path).write_bytes(data[: len(data) // 2])
     with pytest.raises(BadInput, match="corrupt"):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("missing", [WEIGHTS, MANIFEST])
+@pytest.mark.parametrize("missing", [weights_in, lambda folder: folder / MANIFEST])
 def test_a_missing_file_is_bad_input(tmp_path, missing):
     save(tmp_path, toy_model(), {})
-    (tmp_path / missing).unlink()
+    missing(tmp_path).unlink()
     with pytest.raises(BadInput, match="no usable checkpoint"):
         load(tmp_path)
 
@@ -150,7 +156,7 @@ def test_the_manifest_holds_the_weights_digest(tmp_path):
 
     save(tmp_path, toy_model(), {"sha256": "a fact may not displace it"})
     manifest = json.loads((tmp_path / MANIFEST).read_text())
-    assert manifest["sha256"] == hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest()
+    assert manifest["sha256"] == hashlib.sha256(weights_in(tmp_path).read_bytes()).hexdigest()
 
 
 class Trap:

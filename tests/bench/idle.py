@@ -1,0 +1,28 @@
+"""Nodes without work, on the worker's side; imports no more than a real worker does."""
+
+from unittest.mock import patch
+
+from tasks import executors, nodes
+from tasks.failures import attempt
+from tasks.job import Job, Outcome, Place
+from tasks.node import Node
+from tasks.store import Store
+
+
+def do_nothing(_node: Node, _place: Place, _store: Store) -> nodes.Result:
+    """A node function without work."""
+    return nodes.Result({}, {}, {})
+
+
+def attempt_nothing(job: Job) -> Outcome:
+    """`tasks.failures.attempt` on a node whose function returns at once; runs in the worker's process."""
+    with patch.dict(nodes._FUNCTIONS, {job.node.kind: do_nothing}):
+        return attempt(job)
+
+
+class IdleSlot(executors._Slot):
+    """The slot's actor, with nodes that have nothing to do."""
+
+    def run(self, job: Job) -> Outcome:
+        """One node."""
+        return attempt_nothing(job)
