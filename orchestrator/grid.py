@@ -58,13 +58,15 @@ def grid(
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
     from orchestrator import verbs
+    from orchestrator.opening import open_grid
+    from orchestrator.options import Options
 
     if verb not in verbs.VERBS:
         raise unknown("verb", verb, verbs.VERBS)
     if executor not in ("ray", "inline"):
         raise unknown("executor", executor, ("ray", "inline"))
-    options = verbs.Options(executor, resume, retry_failed, seconds(budget), allow_cpu, as_json)
-    spec, opened = verbs.open_grid(verb, recipe, spec_file, overrides or [], store)
+    options = Options(executor, resume, retry_failed, seconds(budget), allow_cpu, as_json)
+    spec, opened = open_grid(verb, recipe, spec_file, overrides or [], store)
     raise typer.Exit(verbs.VERBS[verb](spec, opened, options, Console()))
 
 

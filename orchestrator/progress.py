@@ -8,19 +8,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from orchestrator import words
 from orchestrator.frontier import Frontier, State
 from tasks.node import Node
 from tasks.record import Record
 
 _PLAIN_EVERY, _LIVE_EVERY = 30.0, 0.5  # seconds
 _KINDS = ("data", "original", "retrain", "trial", "evaluate", "select")
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `42 s`, `3.4 min`, `2.1 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class Progress:
@@ -67,4 +61,4 @@ class Progress:
         )
         failed = self.frontier.count(State.FAILED)
         tail = f" · {failed} failed" if failed else ""
-        return f"{duration(time.monotonic() - self._start)}: {stages}{tail} · about {duration(eta)} left"
+        return f"{words.duration(time.monotonic() - self._start)}: {stages}{tail} · about {words.duration(eta)} left"

@@ -10,7 +10,7 @@ from rich.console import Console
 from core.errors import unknown
 from tests.bench.machine import facts
 from tests.bench.measure import FULL, QUICK, Comparison
-from tests.bench.output import JSON_FILE, PAGE, print_table, write
+from tests.bench.output import JSON_FILE, PAGE, print_tables, write
 from tests.bench.suite import BENCHMARKS
 
 HERE = Path(__file__).parent
@@ -27,17 +27,23 @@ def bench(only: Only = None, quick: Quick = False) -> None:
     for name in only or ():
         if name not in BENCHMARKS:
             raise typer.BadParameter(str(unknown("benchmark", name, BENCHMARKS)))
-    console, machine = Console(), facts()
+    console, machine = _console(), facts()
     effort = QUICK if quick else FULL
     results: list[Comparison] = []
     for name in only or BENCHMARKS:
         start = time.perf_counter()
         results += BENCHMARKS[name](effort)
         console.print(f"{name} took {time.perf_counter() - start:.0f} s", style="dim", highlight=False)
-    print_table(results, console)
+    print_tables(results, console)
     if not only and not quick:
         write(results, machine, BENCHMARKS, HERE)
         console.print(f"written: {JSON_FILE}, {PAGE}")
+
+
+def _console() -> Console:
+    """The terminal, or, where the output goes elsewhere, lines long enough for a row."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from core.data.loader import Images, Transform, batches
 from tests.bench.measure import Comparison, Effort, side_by_side
 from tests.bench.surroundings import as_in_a_node
 
-OURS, REFERENCE = "core.data.loader", "torch DataLoader, torchvision on PIL (reference)"
+OURS, REFERENCE = "core.data.loader", "DataLoader, torchvision on PIL"
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 PIXELS, PADDING, BATCH = 32, 4, 256
 
@@ -48,7 +48,7 @@ def loader(effort: Effort) -> list[Comparison]:
     }
     with as_in_a_node():
         seconds = side_by_side(variants, effort.repeats)
-    case = f"{len(images)} images of {PIXELS} px, batch {BATCH}, 1 CPU thread"
+    case = f"{len(images):,} images of {PIXELS} px, batch {BATCH}, 1 CPU thread"
     return [Comparison("loader", case, "pass", seconds, items=len(images), item="images", baseline=REFERENCE)]
 
 

@@ -16,7 +16,7 @@ from tests.bench.idle import IdleSlot, attempt_nothing
 from tests.bench.measure import Comparison, Effort, Target, side_by_side
 from tests.bench.surroundings import as_in_a_node, private_ray, private_surroundings
 
-INLINE, SLOT, TASK = "inline executor", "Ray slot (actor)", "Ray tasks, the driver's window of them in flight"
+INLINE, SLOT, TASK = "inline executor", "Ray slot (actor)", "Ray tasks, several in flight"
 LIMIT = 0.010  # seconds per node more than inline
 
 

@@ -1,11 +1,12 @@
 """Results as a terminal table, as JSON with every raw time, and as a Markdown page."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from inspect import cleandoc
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +16,7 @@ from tests.bench.measure import Comparison, Target
 JSON_FILE, PAGE = "results.json", "RESULTS.md"
 COLUMNS = ("variant", "median", "min", "max", "rate", "ratio", "n", "target")
 NUMBERS = COLUMNS[1:-1]
+About = Mapping[str, Callable[..., object]]
 
 
 def duration(seconds: float) -> str:
@@ -42,35 +44,32 @@ def cells(found: Comparison, variant: str) -> tuple[str, ...]:
 
 
 def verdict(found: Comparison) -> str:
-    """`≤ 1.3 × of full precision: met`, with what was reached where the row does not show it."""
-    assert found.target is not None
-    reached = f" ({_amount(found.target, found.reached() or 0.0)})" if found.target.of != "seconds" else ""
-    outcome = "met" if found.met() else "MISSED"
-    return f"≤ {_amount(found.target, found.target.at_most)}: {outcome}{reached}"
+    """`≤ 10.0 ms more: met (1.20 ms more)`."""
+    target, reached = found.target, found.reached()
+    assert target is not None
+    assert reached is not None
+    return f"≤ {_amount(target, target.at_most)}: {'met' if found.met() else 'MISSED'} ({_amount(target, reached)})"
 
 
 def _amount(target: Target, value: float) -> str:
     if target.of == "ratio":
-        return f"{value:.3g} ×"
+        return f"{value:.2f} ×"
     return duration(value) + (" more" if target.of == "seconds more" else "")
 
 
-def print_table(results: list[Comparison], console: Console) -> None:
-    """One table, a section for each comparison."""
-    table = Table()
-    for name in COLUMNS:
-        table.add_column(name, justify="right" if name in NUMBERS else "left")
+def print_tables(results: list[Comparison], console: Console) -> None:
+    """A table for each comparison."""
     for found in results:
-        table.add_section()
-        table.add_row(f"[bold]{found.benchmark}[/]: {found.case}")
+        title = f"{found.benchmark.replace('_', ' ')}: {found.case}"
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+        for name in COLUMNS:
+            table.add_column(name, justify="right" if name in NUMBERS else "left")
         for variant in found.seconds:
             table.add_row(*cells(found, variant))
-    console.print(table)
+        console.print(table)
 
 
-def write(
-    results: list[Comparison], machine: Facts, about: dict[str, Callable[..., object]], folder: Path
-) -> None:
+def write(results: list[Comparison], machine: Facts, about: About, folder: Path) -> None:
     """Writes both files. about: the benchmarks by name; their docstrings say on the page what is measured."""
     document = {"machine": machine, "comparisons": [as_json(found) for found in results]}
     text = json.dumps(document, indent=1, ensure_ascii=False)
@@ -95,9 +94,7 @@ def as_json(found: Comparison) -> dict[str, object]:
     return {**asdict(found), "per_unit": summary, "reached": found.reached(), "met": found.met()}
 
 
-def _page(
-    results: list[Comparison], machine: Facts, about: dict[str, Callable[..., object]]
-) -> Iterator[str]:
+def _page(results: list[Comparison], machine: Facts, about: About) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
     yield "Written by `python -m tests.bench`; every single time is in `results.json`. The variants of a table take"

@@ -7,7 +7,7 @@ from orchestrator.recipes import full
 from orchestrator.spec import GridSpec
 from tests.bench.measure import Comparison, Effort, Target, side_by_side
 
-PLAN, READY = "make_plan", "make_plan, cost model and frontier"
+PLAN, READY = "make_plan", "… cost model, frontier, first node"
 LIMIT = 2.0  # seconds
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from rich.console import Console
 from core.quant.lsq_plus import lsq_plus
 from tests.bench.machine import facts
 from tests.bench.measure import FULL, QUICK, Comparison, Target, side_by_side
-from tests.bench.output import JSON_FILE, PAGE, duration, print_table, write
+from tests.bench.output import JSON_FILE, PAGE, duration, print_tables, write
 from tests.bench.straight_through import composed_lsq_plus
 from tests.bench.suite import BENCHMARKS
 from tests.bench.surroundings import ROOT
@@ -64,20 +65,22 @@ def test_figures_are_per_unit_and_ratios_are_of_medians(compared: Comparison) ->
     assert compared.towards(Target("ours", "seconds", 1.0)).reached() == 1.5
 
 
-def test_the_files_hold_raw_times_machine_and_verdict_and_no_path(compared: Comparison, tmp_path) -> None:
+def test_the_files_hold_raw_times_machine_and_verdict_and_no_path(
+    compared: Comparison, tmp_path: Path
+) -> None:
     write([compared], facts(), {"demo": test_a_full_run_repeats_at_least_five_times}, tmp_path)
     text, page = (tmp_path / JSON_FILE).read_text(), (tmp_path / PAGE).read_text()
     document = json.loads(text)
     assert document["comparisons"][0]["seconds"] == compared.seconds
     assert document["comparisons"][0]["per_unit"]["ours"]["ratio"] == 1.5
     assert {"date", "cpu", "cores", "torch", "ray", "code"} <= document["machine"].keys()
-    assert "≤ 1.3 ×: MISSED (1.5 ×)" in page
+    assert "≤ 1.30 ×: MISSED (1.50 ×)" in page
     assert str(ROOT) not in text + page
 
 
 def test_the_terminal_table_shows_every_variant(compared: Comparison) -> None:
     console = Console(record=True, width=160, file=io.StringIO())
-    print_table([compared], console)
+    print_tables([compared], console)
     shown = console.export_text()
     assert "a case" in shown
     assert all(variant in shown for variant in compared.seconds)
@@ -97,10 +100,10 @@ def test_the_reference_quantizer_computes_what_ours_does(offset: float | None) -
     weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(2))
     found = []
     for quantize in (lsq_plus, composed_lsq_plus):
-        inputs = [t.clone().requires_grad_() for t in (x, torch.tensor(0.2))]
-        shift = None if offset is None else torch.tensor(offset).requires_grad_()
-        out = quantize(*inputs, shift, -8, 7, 0.1)
+        values, step = x.clone().requires_grad_(), torch.tensor(0.2, requires_grad=True)
+        shift = None if offset is None else torch.tensor(offset, requires_grad=True)
+        out = quantize(values, step, shift, -8, 7, 0.1)
         (out * weights).sum().backward()
-        found.append([out.detach(), *(t.grad for t in [*inputs, shift] if t is not None)])
+        found.append([out.detach(), *(t.grad for t in (values, step, shift) if t is not None)])
     for ours, reference in zip(*found, strict=True):
         torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-5)

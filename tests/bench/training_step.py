@@ -16,7 +16,7 @@ from tests.bench.straight_through import COMPOSED
 from tests.bench.surroundings import as_in_a_node
 
 PIXELS, CLASSES = 32, 10
-FLOAT, OURS, REFERENCE = "full precision", "4w4a LSQ+", "4w4a LSQ+, composed straight-through (reference)"
+FLOAT, OURS, REFERENCE = "full precision", "4w4a LSQ+", "4w4a, composed straight-through"
 QUANTS = {
     FLOAT: QuantSpec(),
     OURS: QuantSpec(weight_bits=4, activation_bits=4),

@@ -1,0 +1,64 @@
+"""What a grid is and what is left of it: counts and expected hours, as data and on the terminal."""
+
+from collections import Counter
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from orchestrator import words
+from orchestrator.cost import CPU, GPU, CostModel
+from orchestrator.plan import Plan
+from orchestrator.spec import GridSpec
+from tasks.node import TRAINING
+from tasks.store import Store
+
+
+def plan_facts(spec: GridSpec, grid: Plan, store: Store) -> dict[str, Any]:
+    """Cells, nodes of each kind, how many are done, and the hours that the rest takes on one slot."""
+    finished = store.finished()
+    cost = cost_model(spec, grid, store, finished)
+    left = [node for key, node in grid.nodes.items() if key not in finished]
+    return {
+        "recipe": spec.recipe,
+        "store": store.uri,
+        "cells": len(grid.cells),
+        "nodes": grid.counts(),
+        "done": len(grid.nodes) - len(left),
+        "left": dict(Counter(node.kind for node in left)),
+        "hours": round(cost.total(left) / 3600, 2),
+        "hours_are": f"of one worker, {cost.pace.words}"
+        + (", corrected by this store's own timings" if cost.factor != 1 else ""),
+    }
+
+
+def cost_model(spec: GridSpec, grid: Plan, store: Store, finished: set[str]) -> CostModel:
+    """Expected times on a GPU if there is one or the grid is made for one, corrected by up to 200 stored ones."""
+    gpu = spec.resources.device != "cpu" and (spec.needs_gpu or torch.cuda.is_available())
+    cost = CostModel(GPU if gpu else CPU)
+    trained = [k for k in finished if k in grid.nodes and grid.nodes[k].kind in TRAINING]
+    for key in sorted(trained)[:200]:
+        cost.observe(grid.nodes[key], store.manifest(key).record.node_seconds or 0.0)
+    return cost
+
+
+def print_plan(spec: GridSpec, facts: dict[str, Any], console: Console) -> None:
+    """The facts for a person."""
+    forget = [f"{100 * r:g} % at random" for r in spec.ratios] + [f"class {c}" for c in spec.classes]
+    rows = {
+        "datasets": ", ".join(spec.datasets),
+        "networks": ", ".join(f"{a} {'/'.join(q.label for q in spec.quant_specs(a))}" for a in spec.archs),
+        "forgetting": ", ".join(forget),
+        "methods": ", ".join(spec.methods),
+        "seeds": ", ".join(map(str, spec.seeds)),
+        "search": f"{spec.search.mode}, {spec.search.trials} trials per cell, selected on {spec.select_on} figures",
+        "cells": str(facts["cells"]),
+        "nodes": " · ".join(
+            f"{kind} {count - facts['left'].get(kind, 0)}/{count}" for kind, count in facts["nodes"].items()
+        ),
+        "to do": f"about {words.duration(facts['hours'] * 3600)} {facts['hours_are']}",
+        "store": facts["store"],
+    }
+    console.print(f"grid {spec.recipe}", style="bold")
+    for name, text in rows.items():
+        console.print(f"  {name:<11}{text}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,235 @@
+"""The verb `run`: prepares the store, starts tracking and workers, drives them, and says how it ended."""
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from core.errors import BadInput
+from orchestrator import places, upkeep
+from orchestrator.cost import CostModel
+from orchestrator.estimate import cost_model, plan_facts, print_plan
+from orchestrator.frontier import Frontier, State
+from orchestrator.options import FAILED, Options
+from orchestrator.plan import Plan, make_plan
+from orchestrator.progress import Progress
+from orchestrator.report import build_tables, print_tables, write_report
+from orchestrator.run import Clock, Driver, Summary
+from orchestrator.spec import GridSpec
+from orchestrator.store import read_rows
+from orchestrator.track import Mirror, tracking_uri
+from tasks.executors import Executor, make_executor
+from tasks.record import Record
+from tasks.store import Store
+
+
+def run(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
+    """Runs what is not finished; returns the exit code."""
+    grid = make_plan(spec)
+    store.check_writable()
+    _refuse_cpu_by_accident(spec, grid, store, options, console)
+    warnings = _prepare(grid, store, options)
+    store.put("spec.json", spec.model_dump_json(indent=1).encode())
+    say = console if not options.as_json else Console(stderr=True)
+    for line in warnings:
+        say.print(line, style="yellow", highlight=False, soft_wrap=True)
+    finished = store.finished()
+    cost = cost_model(spec, grid, store, finished)
+    failed = _settled_failures(store, grid, options)
+    work = {key: cost.work(node) for key, node in grid.nodes.items()}
+    frontier = Frontier(grid, work, finished, failed)
+    summary = Summary()
+    if frontier.count(State.WAITING):
+        summary = _execute(spec, grid, store, options, frontier, cost, say)
+    summary.failed = failed | summary.failed
+    _raise_if_no_data(grid, summary)
+    return _finish(spec, grid, store, options, summary, warnings, console)
+
+
+def _prepare(grid: Plan, store: Store, options: Options) -> list[str]:
+    """Brings the store into a state to go on from; returns what was found broken."""
+    if not options.resume:
+        for key in store.finished() & grid.nodes.keys():
+            store.forget_node(key)
+        return []
+    failures = store.failures().keys() & grid.nodes.keys()
+    _reopen_readers(store, grid, failures - _settled_failures(store, grid, options).keys())
+    return upkeep.quarantine_broken(store, store.finished() & grid.nodes.keys())
+
+
+def _settled_failures(store: Store, grid: Plan, options: Options) -> dict[str, Record]:
+    """Failures that would only repeat themselves: the same numbers diverge again. The others are tried again."""
+    if options.retry_failed or not options.resume:
+        return {}
+    return {k: r for k, r in store.failures().items() if k in grid.nodes and r.error_kind == "numeric"}
+
+
+def _reopen_readers(store: Store, grid: Plan, retried: set[str]) -> None:
+    """Selections that were made without a failed trial are made again once it is retried."""
+    children, reached = grid.children(), list(retried)
+    seen: set[str] = set()
+    while reached:
+        for child in children[reached.pop()]:
+            if child not in seen:
+                seen.add(child)
+                reached.append(child)
+                store.forget_node(child)
+
+
+def _refuse_cpu_by_accident(
+    spec: GridSpec, grid: Plan, store: Store, options: Options, console: Console
+) -> None:
+    """A grid of GPU-days is not started on CPUs unless somebody says so. A cluster may bring its GPUs later."""
+    elsewhere = options.executor == "ray" and (places.ray_address() or places.inside_ray_job())
+    if not spec.needs_gpu or options.allow_cpu or torch.cuda.is_available() or elsewhere:
+        return
+    if not options.as_json:
+        print_plan(spec, plan_facts(spec, grid, store), console)
+    raise BadInput(
+        f"recipe {spec.recipe} is made for GPUs and this machine has none: try --recipe digits, join a cluster "
+        "(RAY_ADDRESS), or insist with --allow-cpu"
+    )
+
+
+def _execute(
+    spec: GridSpec,
+    grid: Plan,
+    store: Store,
+    options: Options,
+    frontier: Frontier,
+    cost: CostModel,
+    console: Console,
+) -> Summary:
+    """Starts tracking, then workers, and drives them to the end."""
+    mirror = _mirror(spec, grid, store, console)
+    executor = _executor(spec, options)
+    try:
+        if spec.needs_gpu and executor.capacity.gpus == 0 and not options.allow_cpu:
+            raise BadInput(
+                f"recipe {spec.recipe} is made for GPUs and the cluster shows none: add GPU nodes, "
+                "or insist with --allow-cpu"
+            )
+        console.print(f"{executor.capacity.words}, store {store.uri}", highlight=False, soft_wrap=True)
+        clock = Clock(options.budget)
+        driver = Driver(
+            spec, grid, store, places.make_place(spec, store.uri), executor, cost, clock, mirror.push
+        )
+        with _graceful_stop(clock, console), Progress(console, frontier) as show:
+            return driver.run(frontier, show)
+    finally:
+        executor.close()
+        mirror.close()
+
+
+def _executor(spec: GridSpec, options: Options) -> Executor:
+    resources = spec.resources
+    return make_executor(options.executor, resources.device, resources.gpus_per_slot, resources.slots)
+
+
+class _graceful_stop:  # noqa: N801  (used like a function)
+    """While active, the first SIGTERM or Ctrl-C ends handing out work; the next one ends the program."""
+
+    def __init__(self, clock: Clock, console: Console) -> None:
+        self.clock, self.console = clock, console
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.before[number] = signal.signal(number, self._stop)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        if self.clock.stopping:
+            raise KeyboardInterrupt
+        self.clock.stopping = True
+        self.console.print(
+            "stopping: waiting for the nodes in flight (again to stop at once)", style="yellow"
+        )
+
+
+def _raise_if_no_data(grid: Plan, summary: Summary) -> None:
+    """A grid none of whose data sets can be read is bad input, not a failed grid."""
+    bad = [
+        r
+        for k, r in summary.failed.items()
+        if k in grid.nodes and r.kind == "data" and r.error_kind == "bad input"
+    ]
+    if bad and len(bad) == grid.counts()["data"]:
+        raise BadInput(bad[0].error_message or "no data")
+
+
+def _finish(
+    spec: GridSpec,
+    grid: Plan,
+    store: Store,
+    options: Options,
+    summary: Summary,
+    warnings: list[str],
+    console: Console,
+) -> int:
+    """Writes the report, prints the table and where to look; returns the exit code."""
+    files = report_files(spec, grid, store, [*warnings, *summary.warnings])
+    code = FAILED if summary.failed else 0
+    if options.as_json:
+        facts = {
+            "computed": summary.computed,
+            "failed": sorted(summary.failed),
+            "left": summary.left,
+            "exit": code,
+        }
+        console.print_json(data=facts | {"report": files})
+        return code
+    rows, _ = read_rows(store, grid.nodes.keys())
+    print_tables(console, build_tables(spec, grid, rows))
+    for line in _closing_lines(spec, store, summary, files):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return code
+
+
+def _closing_lines(spec: GridSpec, store: Store, summary: Summary, files: str) -> list[str]:
+    again = f"python -m orchestrator.grid run --store {store.uri}"
+    lines = [f"{summary.computed} nodes computed"] if summary.computed else ["nothing left to compute"]
+    if summary.left:
+        lines[0] += f", {summary.left} left: the same command goes on from here"
+    for record in list(summary.failed.values())[:10]:
+        lines.append(f"failed {record.kind} {record.key[:12]}: {record.error_kind}: {record.error_message}")
+    if summary.failed:
+        lines.append(
+            f"{len(summary.failed)} failed, {summary.blocked} blocked by them; retry: {again} --retry-failed"
+        )
+    lines += summary.warnings
+    lines.append(f"report  {files}")
+    if spec.tracking.enabled:
+        lines.append(f"mlflow  python -m orchestrator.grid ui --store {store.uri}")
+    return [
+        *lines,
+        f"rows    {store.uri}/report/results.parquet, or orchestrator.load_results('{store.uri}')",
+    ]
+
+
+def report_files(spec: GridSpec, grid: Plan, store: Store, warnings: list[str]) -> str:
+    """Writes the report; returns where its page lies, or what is missing to write one."""
+    try:
+        return write_report(store, spec, grid, warnings).html
+    except ModuleNotFoundError as error:
+        return f"needs {error.name}: run `report --store {store.uri}` where it is installed"
+
+
+def _mirror(spec: GridSpec, grid: Plan, store: Store, console: Console) -> Mirror:
+    """The MLflow mirror; one that does nothing where tracking is off or has nowhere to go."""
+    warn = _yellow(console)
+    uri = tracking_uri(spec, store) if spec.tracking.enabled else None
+    if spec.tracking.enabled and uri is None:
+        warn(
+            f"no MLflow: a remote store needs --set tracking.uri=…; `sync --store {store.uri}` catches up later"
+        )
+    return Mirror(uri, store, spec, grid, warn)
+
+
+def _yellow(console: Console) -> Callable[[str], None]:
+    return lambda line: console.print(line, style="yellow", highlight=False, soft_wrap=True)

@@ -1,0 +1,17 @@
+"""The command line after parsing, and its exit codes."""
+
+from dataclasses import dataclass
+
+FAILED = 3  # exit code of a grid that ended with failed nodes
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line, after parsing."""
+
+    executor: str = "ray"
+    resume: bool = True
+    retry_failed: bool = False
+    budget: float | None = None
+    allow_cpu: bool = False
+    as_json: bool = False
