@@ -21,17 +21,21 @@ def digits() -> GridSpec:
 
 
 def cifar10_small() -> GridSpec:
-    """All eight methods on 3,000 CIFAR-10 images with a quarter-width ResNet-18: memorises, so forgetting shows."""
+    """All eight methods on 3,000 CIFAR-10 images with a quarter-width ResNet-18.
+
+    No augmentation, so that the original memorises and there is something to forget. 30 % are forgotten: at
+    10 % the forget set's accuracy alone would be uncertain by 3 points.
+    """
     return GridSpec(
         recipe="cifar10_small",
         datasets=("cifar10",),
         archs=("resnet18",),
-        ratios=(0.1,),
+        ratios=(0.3,),
         widths={"resnet18": 0.25},
         original={"epochs": 30, "batch_size": 64},
         retrain={"epochs": 30},
         params=_batches_of(64),
-        data=DataSpec(limit=LimitSpec(train=3000, test=1000), augment=False),
+        data=DataSpec(limit=LimitSpec(train=3000, test=2000), augment=False),
         search=SearchSpec(trials=5),
     )
 

@@ -103,7 +103,7 @@ def test_the_reference_quantizer_computes_what_ours_does(offset: float | None) -
         values, step = x.clone().requires_grad_(), torch.tensor(0.2, requires_grad=True)
         shift = None if offset is None else torch.tensor(offset, requires_grad=True)
         out = quantize(values, step, shift, -8, 7, 0.1)
-        (out * weights).sum().backward()
+        torch.autograd.backward((out * weights).sum())
         found.append([out.detach(), *(t.grad for t in (values, step, shift) if t is not None)])
     for ours, reference in zip(*found, strict=True):
         torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-5)
