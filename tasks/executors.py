@@ -1,7 +1,9 @@
 """Two ways to run nodes behind one interface: in this process, or on Ray.
 
 Training nodes go to slots: one long-lived Ray actor each, which keeps data, models and compiled code warm.
-The other nodes are plain Ray tasks. Messages are jobs and outcomes, never tensors: artefacts live in the store.
+The other nodes go to a few actors without accelerator, so that none waits for them. Plain Ray tasks would do,
+but Ray ends idle workers after a second, and evaluations come in bursts: measured, 24 times slower a node.
+Messages are jobs and outcomes, never tensors: artefacts live in the store.
 """
 
 from collections import deque
@@ -29,7 +31,7 @@ class Executor(Protocol):
         ...
 
     def submit(self, job: Job, slot: int | None) -> None:
-        """Starts a node on a free slot, or, with None, as a plain task."""
+        """Starts a node on a free slot, or, with None, on another worker."""
         ...
 
     def wait(self, timeout: float) -> list[Outcome]:
@@ -68,8 +70,8 @@ class InlineExecutor:
         """Nothing to end."""
 
 
-class _Slot:
-    """A worker's process: runs training nodes one after the other."""
+class _Worker:
+    """A worker's process: runs one node after the other."""
 
     def run(self, job: Job) -> Outcome:
         """One node."""
@@ -77,7 +79,7 @@ class _Slot:
 
 
 class RayExecutor:
-    """Slots as actors and CPU nodes as tasks on the Ray cluster of the environment, or a new local one.
+    """Two pools of actors on the Ray cluster of the environment, or on a new local one.
 
     A worker that dies is restarted and its node retried by Ray, three times; all other failures come back
     as outcomes.
@@ -95,27 +97,28 @@ class RayExecutor:
         nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
         self.capacity = cluster_capacity(nodes, device, gpus_per_slot, slots)
         on_cpu = self.capacity.gpus == 0
-        options = {"num_cpus": 1} if on_cpu else {"num_cpus": 0, "num_gpus": self.capacity.gpus}
-        actor = ray.remote(_Slot).options(max_restarts=-1, max_task_retries=3, **options)
-        self._slots = {number: actor.remote() for number in range(self.capacity.slots)}
-        # On a CPU-only cluster the slots hold every CPU; short tasks then run beside them.
-        self._task = ray.remote(attempt).options(num_cpus=0 if on_cpu else 1, max_retries=3)
-        self._running: dict[Any, tuple[Job, int | None]] = {}
+        # On a CPU-only cluster the slots hold every CPU; the short nodes then run beside them.
+        slot = _actor(ray, num_cpus=1) if on_cpu else _actor(ray, num_cpus=0, num_gpus=self.capacity.gpus)
+        task = _actor(ray, num_cpus=0 if on_cpu else 1)
+        self._slots = {number: slot.remote() for number in range(self.capacity.slots)}
+        self._tasks = [task.remote() for _ in range(self.capacity.cpu_tasks)]
+        self._idle_tasks = list(self._tasks)
+        self._running: dict[Any, tuple[Job, int | None, Any]] = {}
 
     def free_slots(self) -> list[int]:
         """Slots without a node."""
-        busy = {slot for _, slot in self._running.values()}
+        busy = {slot for _, slot, _ in self._running.values()}
         return [number for number in self._slots if number not in busy]
 
     def free_tasks(self) -> int:
-        """Places for plain tasks: a bounded window, so that a large grid does not flood the cluster."""
-        return 2 * self.capacity.cpu_tasks - sum(slot is None for _, slot in self._running.values())
+        """Idle workers for other nodes."""
+        return len(self._idle_tasks)
 
     def submit(self, job: Job, slot: int | None) -> None:
-        """Sends the node to its slot's actor, or to any CPU."""
+        """Sends the node to its slot, or to an idle worker of the other pool."""
         assert (slot is None) != (job.node.kind in TRAINING)
-        reference = self._task.remote(job) if slot is None else self._slots[slot].run.remote(job)
-        self._running[reference] = (job, slot)
+        worker = self._idle_tasks.pop() if slot is None else self._slots[slot]
+        self._running[worker.run.remote(job)] = (job, slot, worker)
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Everything that has finished; a worker lost for good is a system failure of its node."""
@@ -127,7 +130,9 @@ class RayExecutor:
         return [self._outcome(reference) for reference in ready]
 
     def _outcome(self, reference: object) -> Outcome:
-        job, _ = self._running.pop(reference)
+        job, slot, worker = self._running.pop(reference)
+        if slot is None:
+            self._idle_tasks.append(worker)
         try:
             outcome: Outcome = self._ray.get(reference)
         except self._ray.exceptions.OutOfMemoryError as error:
@@ -137,12 +142,16 @@ class RayExecutor:
         return outcome
 
     def close(self) -> None:
-        """Ends the slots, and the local Ray if this object started it."""
-        for slot in self._slots.values():
+        """Ends the workers, and the local Ray if this object started it."""
+        for worker in [*self._slots.values(), *self._tasks]:
             with suppress(Exception):
-                self._ray.kill(slot)
+                self._ray.kill(worker)
         if self._started:
             self._ray.shutdown()
+
+
+def _actor(ray: Any, **resources: float) -> Any:
+    return ray.remote(_Worker).options(max_restarts=-1, max_task_retries=3, **resources)
 
 
 def _connect(ray: Any, address: str | None) -> None:

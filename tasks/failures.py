@@ -7,7 +7,8 @@ import torch
 from core.errors import BadInput, Diverged
 from tasks import warm
 from tasks.job import FailureKind, Job, Outcome
-from tasks.nodes import base_record, run_node
+from tasks.nodes import run_node
+from tasks.provenance import base_record
 from tasks.record import Record
 from tasks.store import Corrupt, Store
 

@@ -9,7 +9,7 @@ from core.errors import BadInput
 
 @dataclass(frozen=True)
 class Capacity:
-    """Slots are long-lived training workers (gpus: each one's share, 0 on CPU); cpu_tasks run beside them."""
+    """Slots are training workers (gpus: each one's share, 0 on CPU); cpu_tasks workers run beside them."""
 
     slots: int
     gpus: float
@@ -48,5 +48,5 @@ def cluster_capacity(nodes: list[dict[str, float]], device: str, share: float, s
                 f"resources.gpus_per_slot={share:g}: no node has that many GPUs (the largest has {largest:g})"
             )
         count = min(sum(found), slots or sum(found))
-        return Capacity(count, share, max(1, cpus - count))
-    return Capacity(min(cpus, slots or cpus) or 1, 0, max(2, cpus // 2))
+        return Capacity(count, share, max(1, min(cpus - count, 2 * count, 16)))
+    return Capacity(min(cpus, slots or cpus) or 1, 0, max(1, min(cpus // 2, 16)))

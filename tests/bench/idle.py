@@ -6,12 +6,13 @@ from tasks import executors, nodes
 from tasks.failures import attempt
 from tasks.job import Job, Outcome, Place
 from tasks.node import Node
+from tasks.result import Result
 from tasks.store import Store
 
 
-def do_nothing(_node: Node, _place: Place, _store: Store) -> nodes.Result:
+def do_nothing(_node: Node, _place: Place, _store: Store) -> Result:
     """A node function without work."""
-    return nodes.Result({}, {}, {})
+    return Result({}, {}, {})
 
 
 def attempt_nothing(job: Job) -> Outcome:
@@ -20,8 +21,8 @@ def attempt_nothing(job: Job) -> Outcome:
         return attempt(job)
 
 
-class IdleSlot(executors._Slot):
-    """The slot's actor, with nodes that have nothing to do."""
+class IdleWorker(executors._Worker):
+    """The executor's actor, with nodes that have nothing to do."""
 
     def run(self, job: Job) -> Outcome:
         """One node."""

@@ -12,25 +12,24 @@ from tasks import executors
 from tasks.executors import Executor, InlineExecutor, RayExecutor
 from tasks.job import Job, Place
 from tasks.node import TRAINING, Kind, make_node
-from tests.bench.idle import IdleSlot, attempt_nothing
+from tests.bench.idle import IdleWorker, attempt_nothing
 from tests.bench.measure import Comparison, Effort, Target, side_by_side
 from tests.bench.surroundings import as_in_a_node, private_ray, private_surroundings
 
-INLINE, SLOT, TASK, BURST = "inline executor", "Ray slot (actor)", "Ray task", "Ray tasks, all at once"
+INLINE, SLOT, TASK = "inline executor", "Ray training slot", "Ray CPU worker"
 LIMIT = 0.010  # seconds per node more than inline
 Jobs = Callable[[Kind], Job]
 Executors = tuple[Executor, Executor]
 
 
 def node_overhead(effort: Effort) -> list[Comparison]:
-    """Nodes that have nothing to compute, inline, on one warm Ray slot and as plain Ray tasks.
+    """Nodes that have nothing to compute, inline, on a warm Ray slot and a warm Ray CPU worker.
 
     Only the node's own function (loading parents, training, evaluating) is replaced by one that returns at
     once. The job's way to the worker, `attempt`, `run_node`, the committed row and manifest (two files,
     flushed to disk) and the outcome's way back are the project's; all executors share them, so the
-    difference to inline is what Ray adds. The second table shows what a few tasks cost that arrive together
-    after seconds without any, as evaluations do in a run: Ray ends idle task processes beyond its limit, and
-    every new one imports torch first.
+    difference to inline is what Ray adds. The second table shows what a few nodes cost that arrive together
+    after seconds without any, as evaluations do in a run.
     """
     with private_surroundings() as folder, as_in_a_node(), private_ray(), idle_executors() as pair:
         jobs = make_jobs(Place(str(folder / "store"), device="cpu"))
@@ -62,7 +61,7 @@ def _after_a_pause(pair: Executors, jobs: Jobs, effort: Effort) -> Comparison:
     count, pause, ray = (1, 0.0, pair[1]) if effort.tiny else (4, 3.0, pair[1])
     variants = {
         SLOT: lambda: drive(ray, _some(jobs, "trial", count)),
-        BURST: lambda: drive(ray, _some(jobs, "evaluate", count)),
+        TASK: lambda: drive(ray, _some(jobs, "evaluate", count)),
     }
     return Comparison(
         "node_overhead",
@@ -78,7 +77,7 @@ def _after_a_pause(pair: Executors, jobs: Jobs, effort: Effort) -> Comparison:
 def idle_executors() -> Iterator[Executors]:
     """The two executors, the Ray one with a single slot; nothing they are given has anything to do."""
     with ExitStack() as stack:
-        stack.enter_context(patch.object(executors, "_Slot", IdleSlot))
+        stack.enter_context(patch.object(executors, "_Worker", IdleWorker))
         stack.enter_context(patch.object(executors, "attempt", attempt_nothing))
         inline, ray = InlineExecutor("cpu"), RayExecutor("cpu", 1.0, slots=1)
         stack.callback(ray.close)

@@ -1,0 +1,107 @@
+"""Nodes that measure and choose, from stored predictions; they never need an accelerator."""
+
+import numpy as np
+import torch
+
+from core.errors import BadInput
+from core.metrics import predictions
+from core.metrics.gap import FIGURES, average_gap
+from core.metrics.mia import svc_mia
+from core.metrics.predictions import Predictions
+from tasks import warm
+from tasks.job import Place
+from tasks.node import Node
+from tasks.record import Candidate, Record
+from tasks.result import PREDICTIONS, Result
+from tasks.store import Store
+
+
+def evaluate(node: Node, _place: Place, store: Store) -> Result:
+    """FA, RA, TA and the attack, from a model's stored predictions; CPU only."""
+    inputs, (model_key, *_) = node.inputs, node.parents
+    parts = predictions.unpack(store.read(model_key, PREDICTIONS))
+    train, test = parts["train"], parts["test"]
+    index = warm.node_split(torch.from_numpy(train.labels.astype(np.int64)), inputs)
+    forget, retain, held = (train.select(part.numpy()) for part in index)
+    if (
+        inputs["scenario"] == "class"
+    ):  # published protocol: the forgotten class leaves test and validation too
+        test, held = (part.select(part.labels != int(inputs["amount"])) for part in (test, held))
+    parent = store.manifest(model_key).record
+    row = {
+        "fa": forget.accuracy,
+        "ra": retain.accuracy,
+        "ta": test.accuracy,
+        "mia": _attack(retain, test, forget),
+        "va": held.accuracy if len(held) else None,
+        "mia_validation": _attack(retain, held, forget) if len(held) else None,
+        "forget_count": len(forget),
+        "retain_count": len(retain),
+        "test_count": len(test),
+        "model": model_key,
+        **{name: getattr(parent, name) for name in ("params", "seconds", "flip_rate")},
+    }
+    return Result({}, {}, row)
+
+
+def _attack(retain: Predictions, outside: Predictions, forget: Predictions) -> float:
+    return svc_mia(retain.confidence, outside.confidence, forget.confidence)
+
+
+def select(node: Node, _place: Place, store: Store) -> Result:
+    """Picks the trial with the smallest gap to Retrain; the first parent is Retrain's evaluation.
+
+    Trials that failed have no manifest and are passed over. Reads validation figures unless the grid says
+    `select_on=test`; the row carries the test figures of the chosen one.
+    """
+    reference, *trials = node.parents
+    retrain = store.manifest(reference).record
+    done = store.finished()
+    candidates = [_candidate(store.manifest(key).record, retrain) for key in trials if key in done]
+    if not candidates:
+        raise BadInput("every trial of this cell failed")
+    by = "ag" if node.inputs["select_on"] == "test" else "ag_validation"
+    best = min(candidates, key=lambda c: (getattr(c, by), c.evaluation))
+    chosen = store.manifest(best.evaluation).record
+    copied = (
+        "fa",
+        "ra",
+        "ta",
+        "mia",
+        "va",
+        "mia_validation",
+        "params",
+        "tried",
+        "seconds",
+        "flip_rate",
+        "model",
+    )
+    counts = ("forget_count", "retain_count", "test_count")
+    row = {name: getattr(chosen, name) for name in (*copied, *counts)}
+    row |= {
+        "ag": best.ag,
+        "ag_validation": best.ag_validation,
+        "selected": best.evaluation,
+        "reference": reference,
+        "candidates": candidates,
+    }
+    return Result({}, {}, row)
+
+
+def _candidate(trial: Record, retrain: Record) -> Candidate:
+    return Candidate(
+        evaluation=trial.key,
+        ag=average_gap(_test_figures(trial), _test_figures(retrain)),
+        ag_validation=average_gap(_validation_figures(trial), _validation_figures(retrain)),
+    )
+
+
+def _test_figures(record: Record) -> dict[str, float]:
+    return record.model_dump(include=set(FIGURES))
+
+
+def _validation_figures(record: Record) -> dict[str, float]:
+    """The four figures with validation images in the place of test images, where there are any."""
+    if record.va is None or record.mia_validation is None:
+        return _test_figures(record)
+    return _test_figures(record) | {"ta": record.va, "mia": record.mia_validation}

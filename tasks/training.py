@@ -1,0 +1,122 @@
+"""Nodes that train: originals, retrains and trials; and the data node that comes before them."""
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from core import checkpoint
+from core.data.splits import validation_indices
+from core.errors import BadInput, Diverged
+from core.metrics import predictions
+from core.quant import quantizer_faults
+from core.quant.export import flip_rate, weight_codes
+from core.unlearn import METHODS, Problem
+from core.unlearn.retrain import RetrainParams, train_from_scratch
+from tasks import warm
+from tasks.job import Place
+from tasks.node import Node
+from tasks.result import PREDICTIONS, Curve, Result
+from tasks.store import Store
+
+
+def prepare_data(node: Node, place: Place, _store: Store) -> Result:
+    """Decodes the data set into this machine's cache; keeps its digest, to which all workers are held."""
+    data = warm.device_data(place, {**node.inputs, "augment": False})
+    facts = {"digest": data.digest, "classes": data.classes}
+    return Result({}, facts, {"retain_count": len(data.train), "test_count": len(data.test)})
+
+
+def train_original(node: Node, place: Place, store: Store) -> Result:
+    """Trains on the whole pool: everything but the validation share."""
+    data = _data(node, place, store)
+    held = validation_indices(data.train.labels, node.inputs["validation"], node.inputs["seed"])
+    pool = torch.ones(len(data.train), dtype=torch.bool)
+    pool[held] = False
+    images = data.train.select(pool.nonzero().flatten())
+    params = RetrainParams(**node.inputs["params"])
+    curve = Curve()
+    blank = warm.blank_model(node.inputs, data.classes, warm.device_of(place))
+    generator = node_generator(node.inputs, "original")
+    model, seconds = _timed(
+        lambda: train_from_scratch(blank, images, data.transform, params, generator, curve.add)
+    )
+    return _model_result(model, data, seconds, curve)
+
+
+def train_retrain(node: Node, place: Place, store: Store) -> Result:
+    """Trains the reference on the retained images alone."""
+    data = _data(node, place, store)
+    model = warm.blank_model(node.inputs, data.classes, warm.device_of(place))
+    return _unlearn(node, place, data, model)
+
+
+def run_trial(node: Node, place: Place, store: Store) -> Result:
+    """Applies a method with one set of hyper-parameters to the original."""
+    data = _data(node, place, store)
+    original = warm.original_model(place, node.parents[1], node.inputs, data.classes)
+    return _unlearn(node, place, data, original)
+
+
+def _unlearn(node: Node, place: Place, data: warm.DeviceData, model: nn.Module) -> Result:
+    inputs, method = node.inputs, METHODS[node.inputs["method"]]
+    parts = warm.node_split(data.train.labels, inputs)
+    problem = Problem(
+        model,
+        data.train.select(parts.forget),
+        data.train.select(parts.retain),
+        data.classes,
+        data.transform,
+        warm.device_of(place),
+    )
+    curve = Curve()
+    generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])
+    unlearned, seconds = _timed(lambda: method.run(problem, params, generator, curve.add))
+    result = _model_result(unlearned, data, seconds, curve)
+    if node.kind == "trial":
+        result.row["flip_rate"] = flip_rate(weight_codes(model), weight_codes(unlearned))
+    return result
+
+
+def _model_result(model: nn.Module, data: warm.DeviceData, seconds: float, curve: Curve) -> Result:
+    faults = quantizer_faults(model)
+    if faults:
+        raise Diverged("; ".join(f"quantizer {name}: {why}" for name, why in sorted(faults.items())[:3]))
+    seen = {
+        "train": predictions.predict(model, data.train, data.transform),
+        "test": predictions.predict(model, data.test, data.transform),
+    }
+    if not all(np.isfinite(p.confidence).all() for p in seen.values()):
+        raise Diverged("the model's probabilities are not finite")
+    files = {checkpoint.WEIGHTS: checkpoint.pack(model), PREDICTIONS: predictions.pack(seen)}
+    return Result(files, {}, {"seconds": seconds, "curve": curve.facts})
+
+
+def _data(node: Node, place: Place, store: Store) -> warm.DeviceData:
+    """The node's images, which must be the ones the store's data node saw."""
+    data = warm.device_data(place, node.inputs)
+    expected = store.manifest(node.parents[0]).facts["digest"]
+    if data.digest != expected:
+        raise BadInput(
+            f"the {node.inputs['dataset']} images here (digest {data.digest[:12]}) are not those this store was made"
+            f" from ({expected[:12]}): use the same files, or another --store"
+        )
+    return data
+
+
+def _timed(work: Callable[[], nn.Module]) -> tuple[nn.Module, float]:
+    """The work's model and its wall-clock seconds, accelerator included."""
+    start = time.perf_counter()
+    model = work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return model, time.perf_counter() - start
+
+
+def node_generator(inputs: dict[str, object], role: str) -> torch.Generator:
+    """A CPU generator seeded by the node's seed and role, so that roles draw independent numbers."""
+    digest = hashlib.sha256(f"{inputs['seed']}/{role}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
