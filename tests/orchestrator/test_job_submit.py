@@ -37,7 +37,6 @@ def head(tmp_path_factory):
     ports = [
         f"--port={free_port()}",
         f"--dashboard-port={dashboard}",
-        f"--ray-client-server-port={free_port()}",
     ]
     ports += [f"--dashboard-agent-listen-port={free_port()}", "--dashboard-host=127.0.0.1"]
     command = [
