@@ -56,15 +56,19 @@ def _cluster_size() -> int:
 
 def make_place(spec: GridSpec, store: str) -> Place:
     """Where workers find everything. Paths left to defaults are resolved on each worker."""
-    root = spec.data.root or os.environ.get(DATA_VARIABLE)
     return Place(
         store=store,
-        data_root=str(Path(root).expanduser().absolute()) if root else None,
+        data_root=_absolute(spec.data.root or os.environ.get(DATA_VARIABLE)),
+        cache=_absolute(spec.data.cache),
         download=spec.data.download,
         device=spec.resources.device,
         threads=spec.resources.threads,
         code_revision=code_revision(),
     )
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(Path(path).expanduser().absolute()) if path else None
 
 
 def code_revision() -> str:

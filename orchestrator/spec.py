@@ -40,9 +40,13 @@ class LimitSpec(_Part):
 
 
 class DataSpec(_Part):
-    """root: where the data sets lie. limit: a smaller grid. download: fetch what is missing. augment: crop, flip."""
+    """root: where the data sets lie. cache: where decoded images go. limit: a smaller grid.
+
+    download: fetch what is missing. augment: crop and flip while training.
+    """
 
     root: str | None = None
+    cache: str | None = None
     limit: Annotated[LimitSpec, BeforeValidator(_plain)] | None = None
     download: bool = False
     augment: bool = True

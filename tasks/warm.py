@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from platformdirs import user_cache_path
 from torch import Tensor, nn
 
 from core import checkpoint
@@ -48,11 +47,19 @@ def device_data(place: Place, inputs: dict[str, Any]) -> DeviceData:
         inputs["dataset"],
         json.dumps(inputs["limit"]),
         inputs["augment"],
-        Path(place.data_root) if place.data_root else user_cache_path("unlearn-grid") / "data",
-        Path(place.cache) if place.cache else user_cache_path("unlearn-grid") / "decoded",
+        Path(place.data_root) if place.data_root else _user_cache() / "data",
+        Path(place.cache) if place.cache else _user_cache() / "decoded",
         place.download,
         device_of(place),
     )
+
+
+def _user_cache() -> Path:
+    from platformdirs import (
+        user_cache_path,
+    )  # not on every GPU image, and not needed where both folders are named
+
+    return user_cache_path("unlearn-grid")
 
 
 @lru_cache(maxsize=2)

@@ -5,6 +5,7 @@ Shape suffixes: N images, B batch, C channels, H height, W width.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -60,6 +61,12 @@ class Batch:
     weights: Tensor | None
 
 
+@lru_cache(maxsize=16)
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Channel values on the scale of uint8, on the device; kept, so that batches copy nothing from the host."""
+    return torch.tensor(values, device=device).view(1, -1, 1, 1) * 255
+
+
 @dataclass(frozen=True)
 class Transform:
     """Per-channel normalisation, and the training augmentation: random crop with zero padding, flip."""
@@ -76,9 +83,7 @@ class Transform:
 
     def normalise(self, pixels_BCHW: Tensor) -> Tensor:
         """uint8 to float32 with zero mean and unit deviation per channel, channels-last."""
-        mean, std = (
-            torch.tensor(v, device=pixels_BCHW.device).view(1, -1, 1, 1) * 255 for v in (self.mean, self.std)
-        )
+        mean, std = (_per_channel(values, pixels_BCHW.device) for values in (self.mean, self.std))
         x = pixels_BCHW.to(torch.float32, memory_format=torch.channels_last)
         return x.sub_(mean).div_(std)
 

@@ -1,11 +1,13 @@
 """The whole road on a grid of seconds: run, run again, break things, run again. In this process, through the CLI."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from grid_command import rows, write_spec
 
 from core.checkpoint import WEIGHTS, unpack
+from core.unlearn import METHODS
 from orchestrator import grid
 from orchestrator.plan import make_plan
 from tasks import warm
@@ -141,6 +143,25 @@ def test_a_failing_trial_is_a_row_and_the_grid_goes_on(command, store, tiny, cap
     assert selected == {"ft", "qmul"}
     assert command("run", "--json", *failing) == 3  # the same numbers would diverge again
     assert computed(capsys) == 0
+
+
+@pytest.mark.parametrize(("error", "kind"), [(MemoryError("full"), "memory"), (OSError("gone"), "system")])
+def test_out_of_memory_and_the_like_are_rows_too_and_are_tried_again(
+    command, store, tiny, capsys, monkeypatch, error, kind
+):
+    def fail(*_arguments):
+        raise error
+
+    whole = METHODS["ga"]
+    monkeypatch.setitem(METHODS, "ga", replace(whole, run=fail))
+    assert command("run") == 3
+    failed = [r for r in rows(store.root).values() if r["status"] == "failed"]
+    assert [r["error_kind"] for r in failed] == [kind, kind]
+    assert str(error) in capsys.readouterr().out
+    monkeypatch.setitem(METHODS, "ga", whole)  # more memory, another disk
+    assert command("run") == 0
+    assert store.finished() == make_plan(tiny).nodes.keys()
+    assert store.failures() == {}
 
 
 def test_retry_failed_runs_only_the_failed_nodes_and_what_needs_them(command, store, tiny, capsys):
