@@ -61,4 +61,5 @@ class Progress:
         )
         failed = self.frontier.count(State.FAILED)
         tail = f" · {failed} failed" if failed else ""
-        return f"{words.duration(time.monotonic() - self._start)}: {stages}{tail} · about {words.duration(eta)} left"
+        tail += f" · about {words.duration(max(eta, 1))} left"
+        return f"{words.duration(time.monotonic() - self._start)}: {stages}{tail}"

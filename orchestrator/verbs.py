@@ -85,7 +85,9 @@ def ui(spec: GridSpec, store: Store, _options: Options, console: Console) -> int
         console.print(f"this grid is tracked at {uri}", soft_wrap=True)
         return 0
     address = ["--host", "127.0.0.1", "--port", "5000"]
-    console.print("http://127.0.0.1:5000 (Ctrl-C ends it)")
+    # Without the workflow, MLflow 3 opens on its pages for language-model traces.
+    page = "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
+    console.print(f"{page} (Ctrl-C ends it)", highlight=False, soft_wrap=True)
     return subprocess.call([sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *address])
 
 

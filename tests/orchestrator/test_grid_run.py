@@ -210,3 +210,33 @@ def test_plan_and_status_count_what_is_done(command, tiny, capsys):
 def test_plan_writes_nothing(command, store, tmp_path):
     command("plan")
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("classes=3", "ratios=[]"),
+        ("archs=mobilenetv2", "widths.mobilenetv2=0.1"),
+        ("protocol=released",),
+        ("quantizers=fp,8w8a-fpends",),
+        ("select_on=test", "validation=0"),
+        ("seeds=1,2",),
+        ("methods=retrain,iu,rl,l1_sparse,salun", "params.rl.epochs=1", "params.iu.fisher_samples=40"),
+    ],
+    ids="; ".join,
+)
+def test_every_axis_of_a_grid_runs(command, store, overrides, capsys):
+    assert command("run", "--json", *(word for o in overrides for word in ("--set", o))) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["failed"] == []
+    chosen = [r for r in rows(store.root).values() if r["kind"] == "select"]
+    assert chosen
+    assert all(0 <= r[name] <= 100 for r in chosen for name in ("fa", "ra", "ta", "mia", "ag"))
+
+
+def test_a_forgotten_class_leaves_the_test_images(command, store):
+    command("run", "--set", "classes=3", "--set", "ratios=[]")
+    for row in rows(store.root).values():
+        if row["kind"] == "evaluate":
+            assert row["test_count"] == 54  # a tenth of 60 stratified test images are gone
+            assert row["forget_count"] == 11  # 12 of 120, less the one held out for validation
