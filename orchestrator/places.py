@@ -63,6 +63,7 @@ def make_place(spec: GridSpec, store: str) -> Place:
         download=spec.data.download,
         device=spec.resources.device,
         threads=spec.resources.threads,
+        gpu_share=spec.resources.gpus_per_slot,
         code_revision=code_revision(),
     )
 

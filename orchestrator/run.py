@@ -1,6 +1,7 @@
 """The driver loop: ready nodes to free workers, outcomes to the frontier, everything else is in the store."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,6 +16,9 @@ from tasks.job import Job, Outcome, Place
 from tasks.node import Node
 from tasks.record import Record
 from tasks.store import Store
+
+
+_CORRUPT_LIMIT = 3  # a file that breaks more often than this has a broken disk behind it
 
 
 @dataclass
@@ -64,6 +68,7 @@ class Driver:
         self.summary = Summary()
         self.running: dict[str, Node] = {}
         self._affinity: dict[int, tuple[str, str, str]] = {}
+        self._corrupt: Counter[str] = Counter()
 
     def run(self, frontier: Frontier, show: Progress) -> Summary:
         """Works until nothing is ready or the clock says stop; waits for what is in flight."""
@@ -96,8 +101,10 @@ class Driver:
 
     def _settle(self, outcome: Outcome) -> None:
         node = self.running.pop(outcome.node.key)
-        if outcome.corrupt_parent is not None:
-            self._recompute(outcome.corrupt_parent, outcome.record.error_message or "corrupt")
+        parent = outcome.corrupt_parent
+        if parent is not None and self._corrupt[parent] < _CORRUPT_LIMIT:
+            self._corrupt[parent] += 1
+            self._recompute(parent, outcome.record.error_message or "corrupt")
             return
         if outcome.failure is not None:
             self.summary.failed[node.key] = outcome.record

@@ -1,5 +1,6 @@
 """What the command line's verbs do, beside `run`: plan, status, report, sync, ui."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,11 +85,23 @@ def ui(spec: GridSpec, store: Store, _options: Options, console: Console) -> int
     if uri.startswith("http"):
         console.print(f"this grid is tracked at {uri}", soft_wrap=True)
         return 0
-    address = ["--host", "127.0.0.1", "--port", "5000"]
+    port = _free_port(5000)
+    address = ["--host", "127.0.0.1", "--port", str(port)]
     # Without the workflow, MLflow 3 opens on its pages for language-model traces.
-    page = "http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning"
+    page = f"http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning"
     console.print(f"{page} (Ctrl-C ends it)", highlight=False, soft_wrap=True)
     return subprocess.call([sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *address])
+
+
+def _free_port(wanted: int) -> int:
+    """The wanted port of the loopback interface, or any free one if it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 VERBS: dict[str, Callable[[GridSpec, Store, Options, Console], int]] = {

@@ -16,6 +16,7 @@ class Place:
     store: URI. data_root: folder of the data sets. cache: folder for decoded images. None puts either
     into the user's cache folder of the machine that works. device: "auto", "cpu" or "cuda". threads: CPU
     threads per training node; the same for every executor, because sums depend on how they are divided.
+    gpu_share: GPUs of a slot; below 1, a worker may take no more than this share of the memory.
     """
 
     store: str
@@ -24,6 +25,7 @@ class Place:
     download: bool = False
     device: str = "auto"
     threads: int = 1
+    gpu_share: float = 1.0
     code_revision: str = "unknown"
 
 

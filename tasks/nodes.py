@@ -27,6 +27,9 @@ _FUNCTIONS: dict[Kind, Callable[[Node, Place, Store], Result]] = {
 def run_node(job: Job) -> Record:
     """Runs one node and commits it; returns its row. Exceptions are the caller's."""
     torch.set_num_threads(job.place.threads)
+    if torch.cuda.is_available() and job.place.gpu_share < 1:
+        # Ray's fractions are bookkeeping: without this, one trial's cache would starve its neighbours
+        torch.cuda.set_per_process_memory_fraction(job.place.gpu_share)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     start = time.perf_counter()
     store = Store(job.place.store)

@@ -170,7 +170,9 @@ def least_squares_start(x: Tensor, qmin: int, qmax: int) -> tuple[Tensor, Tensor
     flat = x.flatten()
     flat = flat[:: max(1, flat.numel() // 2**16)]
     low = flat.min()
-    high = torch.where(flat.max() > low, flat.max(), low + 1)  # constant data still gets a step that can learn
+    high = torch.where(
+        flat.max() > low, flat.max(), low + 1
+    )  # constant data still gets a step that can learn
     best: tuple[Tensor, Tensor, Tensor] | None = None
     for shrink in torch.linspace(1.0, 0.025, 40).tolist():
         step = ((high - low) * shrink / (qmax - qmin)).clamp(min=SMALLEST_STEP)

@@ -11,7 +11,7 @@ from core.unlearn import METHODS
 from orchestrator import grid
 from orchestrator.plan import make_plan
 from tasks import warm
-from tasks.store import Store
+from tasks.store import Corrupt, Store
 
 
 @pytest.fixture
@@ -240,3 +240,20 @@ def test_a_forgotten_class_leaves_the_test_images(command, store):
         if row["kind"] == "evaluate":
             assert row["test_count"] == 54  # a tenth of 60 stratified test images are gone
             assert row["forget_count"] == 11  # 12 of 120, less the one held out for validation
+
+
+def test_a_file_that_breaks_again_and_again_fails_its_reader_instead_of_looping(
+    command, store, capsys, monkeypatch
+):
+    really = Store.read
+
+    def read(self, key, name):
+        if name == WEIGHTS:
+            raise Corrupt(key, name, "is not what was written")
+        return really(self, key, name)
+
+    monkeypatch.setattr(Store, "read", read)
+    assert command("run") == 3
+    assert "is not what was written" in capsys.readouterr().out
+    failed = [r for r in rows(store.root).values() if r["status"] == "failed"]
+    assert {r["kind"] for r in failed} <= {"trial"}
