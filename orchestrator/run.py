@@ -17,7 +17,6 @@ from tasks.node import Node
 from tasks.record import Record
 from tasks.store import Store
 
-
 _CORRUPT_LIMIT = 3  # a file that breaks more often than this has a broken disk behind it
 
 
@@ -106,6 +105,8 @@ class Driver:
             self._corrupt[parent] += 1
             self._recompute(parent, outcome.record.error_message or "corrupt")
             return
+        if parent is not None:  # workers note other failures themselves
+            self.store.note_failure(outcome.record, outcome.record.error_message or "")
         if outcome.failure is not None:
             self.summary.failed[node.key] = outcome.record
             self.frontier.fail(node.key)
