@@ -1,5 +1,10 @@
 """One contract for both executors: same outcomes for work that succeeds and work that fails."""
 
+import os
+import signal
+import time
+from pathlib import Path
+
 import pytest
 
 from orchestrator.plan import make_plan
@@ -105,3 +110,40 @@ def test_a_worker_keeps_its_data_between_nodes(ray_cluster, place, tiny):
     outcomes = run(executor, place, [data, original, trial])
     assert all(o.failure is None for o in outcomes)
     executor.close()
+
+
+@pytest.mark.ray
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the worker through /proc")
+def test_a_killed_worker_is_replaced_and_its_node_still_finishes(ray_cluster, place, tiny):
+    executor = RayExecutor("cpu", 1.0, 1)
+    data, original, *_ = chain(tiny)
+    run(executor, place, [data])
+    longer = make_node(
+        "original", original.parents, original.inputs | {"params": original.inputs["params"] | {"epochs": 40}}
+    )
+    executor.submit(Job(longer, place), 0)
+    deadline = time.monotonic() + 60
+    while not (workers := _workers_at_work()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert workers
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    outcomes = []
+    while not outcomes and time.monotonic() < deadline + 60:
+        outcomes = executor.wait(timeout=5)
+    assert [o.failure for o in outcomes] == [None]
+    assert longer.key in Store(place.store).finished()
+    executor.close()
+
+
+def _workers_at_work():
+    """Process ids of this session's Ray workers that run a node; Ray writes the method into the command line."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if command.startswith(b"ray::_Worker.run") and os.environ["HOME"].encode() in environment:
+            found.append(int(folder.name))
+    return found
