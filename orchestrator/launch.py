@@ -102,9 +102,9 @@ def _execute(
     cost: CostModel,
     console: Console,
 ) -> Summary:
-    """Starts tracking, then workers, and drives them to the end."""
+    """Starts workers and tracking, and drives the workers to the end."""
+    executor = _executor(spec, options)  # first: it may find that nothing can run
     mirror = _mirror(spec, grid, store, console)
-    executor = _executor(spec, options)
     try:
         if spec.needs_gpu and executor.capacity.gpus == 0 and not options.allow_cpu:
             raise BadInput(

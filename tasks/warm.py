@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from core import checkpoint
-from core.data import DATASETS, Limit, load
+from core.data import Limit, load
 from core.data.loader import Images, Transform
 from core.data.splits import Scenario, Split, split
 from core.errors import BadInput
@@ -55,9 +55,8 @@ def device_data(place: Place, inputs: dict[str, Any]) -> DeviceData:
 
 
 def _user_cache() -> Path:
-    from platformdirs import (
-        user_cache_path,
-    )  # not on every GPU image, and not needed where both folders are named
+    # not on every GPU image, and not needed where both folders are named
+    from platformdirs import user_cache_path
 
     return user_cache_path("unlearn-grid")
 
@@ -75,9 +74,8 @@ def _device_data(
     bounds = json.loads(limit)
     limits = Limit(**bounds) if bounds else None
     data = load(name, root, cache=cache, limit=limits, download=download)
-    info = DATASETS[name]
     transform = Transform(
-        data.mean, data.std, info.crop_padding if augment else 0, info.flip if augment else False
+        data.mean, data.std, data.crop_padding if augment else 0, data.flip if augment else False
     )
     return DeviceData(
         Images(data.train_images, data.train_labels).to(device),
@@ -89,7 +87,7 @@ def _device_data(
 
 
 def node_split(labels: Tensor, inputs: dict[str, Any]) -> Split:
-    """The split that a node's inputs describe; a node without a scenario gets a part of no consequence."""
+    """The split that a node's inputs describe."""
     scenario: Scenario = inputs["scenario"]
     return split(labels, scenario, inputs["amount"], inputs["seed"], inputs["validation"])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.plan import make_plan
+from tasks import warm
 from tasks.executors import InlineExecutor, RayExecutor
 from tasks.job import Job, Place
 from tasks.node import TRAINING, make_node
@@ -73,8 +74,6 @@ def test_a_corrupt_parent_is_named(executor, place, tiny):
     data, original, trial, _ = chain(tiny)
     run(executor, place, [data, original])
     Store(place.store).put(f"artifacts/{original.key}/model.safetensors", b"broken")
-    from tasks import warm
-
     warm.clear()
     (outcome,) = run(executor, place, [trial])
     assert (outcome.failure, outcome.corrupt_parent) == ("corrupt", original.key)
@@ -101,9 +100,17 @@ def test_other_images_than_the_store_was_made_from_are_refused(executor, place, 
     assert "are not those this store was made from" in outcome.record.error_message
 
 
+def test_data_and_original_stay_warm_from_node_to_node(place, tiny):
+    data, original, trial, _ = chain(tiny)
+    run(InlineExecutor("cpu"), place, [data, original])
+    first = warm.device_data(place, trial.inputs)
+    assert warm.device_data(place, trial.inputs) is first
+    model = warm.original_model(place, original.key, trial.inputs, first.classes)
+    assert warm.original_model(place, original.key, trial.inputs, first.classes) is model
+
+
 @pytest.mark.ray
-def test_a_worker_keeps_its_data_between_nodes(ray_cluster, place, tiny):
-    """Warm slots: the same process runs node after node."""
+def test_one_slot_runs_node_after_node(ray_cluster, place, tiny):
     executor = RayExecutor("cpu", 1.0, 1)
     assert executor.free_slots() == [0]
     data, original, trial, _ = chain(tiny)
