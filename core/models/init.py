@@ -5,16 +5,19 @@ import math
 import torch
 from torch import nn
 
+from core.models.released import LearnableBias
 from core.quant import restart_weight_quantizers_
+
+PRELU_SLOPE = 0.25  # of negative inputs, He et al. 2015
 
 
 @torch.no_grad()
 def initialise_(model: nn.Module, generator: torch.Generator) -> nn.Module:
     """Draws fresh weights in module order and resets normalisation layers, in place; returns the model.
 
-    Convolutions: normal, fan-out, ReLU gain (as torchvision). Linear: uniform ±1/sqrt(fan-in), bias
-    likewise (as torch). Weight quantizers restart from the new weights. The generator is on the CPU, so
-    every device starts from the same numbers.
+    Convolutions: normal, fan-out, ReLU gain (as torchvision), bias 0. Linear: uniform ±1/sqrt(fan-in), bias
+    likewise (as torch). PReLU: slope 0.25. Learned shifts: 0. Weight quantizers restart from the new weights.
+    The generator is on the CPU, so every device starts from the same numbers.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -28,6 +31,10 @@ def initialise_(model: nn.Module, generator: torch.Generator) -> nn.Module:
             _fill_uniform_(module.bias, bound, generator)
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_parameters()
+        elif isinstance(module, nn.PReLU):
+            module.weight.fill_(PRELU_SLOPE)
+        elif isinstance(module, LearnableBias):
+            module.bias.zero_()
     restart_weight_quantizers_(model)
     return model
 

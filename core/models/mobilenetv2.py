@@ -2,6 +2,8 @@
 
 from torch import nn
 
+from core.quant import QuantSpec
+
 # expansion, channels, repeats, stride: stage strides 1,1,2,2,1,2,1 as in the published Q-MUL network
 _STAGES = [
     [1, 16, 1, 1],
@@ -14,10 +16,18 @@ _STAGES = [
 ]
 
 
-def mobilenetv2(classes: int, width: float) -> nn.Module:
+_LAST_CONVOLUTION = f"features.{1 + sum(repeats for _, _, repeats, _ in _STAGES)}.0"
+
+
+def mobilenetv2(classes: int, width: float, _quant: QuantSpec) -> nn.Module:
     """MobileNetV2 with a stride-1 stem and dropout 0.2; the paper's network is width 0.5."""
     from torchvision.models import MobileNetV2  # seconds of import that planning need not wait for
 
     model = MobileNetV2(classes, width_mult=width, inverted_residual_setting=_STAGES, dropout=0.2)
     model.features[0][0].stride = (1, 1)
     return model
+
+
+def mobilenetv2_full_precision(quant: QuantSpec) -> tuple[str, ...]:
+    """The last 1x1 convolution with released blocks: the published code quantizes inside blocks alone."""
+    return (_LAST_CONVOLUTION,) if quant.blocks == "released" else ()

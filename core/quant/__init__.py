@@ -1,12 +1,10 @@
 """Fake quantization in place: `quantize_` puts quantizers in, `calibrate_` starts them from data."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
 
-from core.errors import unknown
 from core.quant.base import (
     FakeQuantizer,
     keep_valid_,
@@ -16,7 +14,7 @@ from core.quant.base import (
 )
 from core.quant.guard import StepGuard
 from core.quant.layers import QuantConv2d, QuantLinear, quantized_copy
-from core.quant.lsq_plus import LSQPlusActivation, LSQPlusWeight
+from core.quant.registry import QUANTIZERS, QuantizerPair
 from core.quant.spec import QuantSpec
 
 __all__ = [
@@ -35,38 +33,47 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class QuantizerPair:
-    """What one quantization scheme puts on weights and on activations, each built from its bits."""
-
-    weight: Callable[[int], FakeQuantizer]
-    activation: Callable[[int], FakeQuantizer]
-
-
-QUANTIZERS: dict[str, QuantizerPair] = {
-    "lsq_plus": QuantizerPair(LSQPlusWeight, LSQPlusActivation),
-}
-
-
-def quantize_(model: nn.Module, spec: QuantSpec) -> nn.Module:
+def quantize_(model: nn.Module, spec: QuantSpec, full_precision: Collection[str] = ()) -> nn.Module:
     """Replaces every convolution and linear layer by its quantized form, in place; returns the model.
 
-    Weight steps are set from the weights at once; activation quantizers wait for `calibrate_`.
-    Raises BadInput for an unknown quantizer.
+    Args:
+        model: its first convolution reads images, its last layer gives logits.
+        spec: what is quantized, and how.
+        full_precision: names of layers that are left as they are.
+
+    Weight quantizers are set from the weights at once; activation quantizers wait for `calibrate_`.
+    Raises BadInput for an unknown quantizer, bits that it does not take, and a spec that contradicts itself.
     """
-    if spec.quantizer not in QUANTIZERS:
-        raise unknown("quantizer", spec.quantizer, QUANTIZERS)
+    spec.check()
     if not spec.quantizes:
         return model
-    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    outer = {layers[0][0], layers[-1][0]}
-    for name, layer in layers:
-        bits = _bits_of(spec, outer=name in outer)
-        weight, activation = _pair(QUANTIZERS[spec.quantizer], *bits)
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    assert layers.keys() >= set(full_precision)
+    names = list(layers)
+    for name, layer in layers.items():
+        if name in full_precision:
+            continue
+        ends = (name == names[0], name == names[-1])
         owner, _, attribute = name.rpartition(".")
-        setattr(model.get_submodule(owner), attribute, quantized_copy(layer, weight, activation))
+        setattr(model.get_submodule(owner), attribute, quantized_copy(layer, *_pair(spec, layer, *ends)))
     restart_weight_quantizers_(model)
     return model
+
+
+def _pair(
+    spec: QuantSpec, layer: nn.Conv2d | nn.Linear, first: bool, last: bool
+) -> tuple[nn.Module, nn.Module]:
+    """The quantizers of a layer's weight and of its input; nn.Identity leaves one in full precision."""
+    pair = QUANTIZERS[spec.quantizer]
+    weight, activation = _bits_of(spec, outer=first or last)
+    if first and not pair.quantizes_images:
+        activation = None
+    make = pair.linear if isinstance(layer, nn.Linear) and pair.linear else pair.weight
+    shape = (len(layer.weight), *(1,) * (layer.weight.dim() - 1)) if spec.granularity == "channel" else ()
+    return (
+        make(weight, shape) if weight else nn.Identity(),
+        pair.activation(activation) if activation else nn.Identity(),
+    )
 
 
 def _bits_of(spec: QuantSpec, outer: bool) -> tuple[int | None, int | None]:
@@ -76,13 +83,6 @@ def _bits_of(spec: QuantSpec, outer: bool) -> tuple[int | None, int | None]:
     if spec.ends == "full_precision":
         return None, None
     return (8 if spec.weight_bits else None), (8 if spec.activation_bits else None)
-
-
-def _pair(pair: QuantizerPair, weight: int | None, activation: int | None) -> tuple[nn.Module, nn.Module]:
-    return (
-        pair.weight(weight) if weight else nn.Identity(),
-        pair.activation(activation) if activation else nn.Identity(),
-    )
 
 
 @torch.no_grad()

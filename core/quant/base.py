@@ -1,12 +1,17 @@
 """What every fake quantizer shares: an integer range, a one-time initialisation from data, and validity."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from core.quant.fused import wide
+
 SMALLEST_STEP = 1e-8  # steps are kept at or above this after every update
+
+Shape = tuple[int, ...]  # of a weight's step: () for the tensor, (C_out, 1, ...) for one per output channel
 
 
 def integer_range(bits: int, signed: bool) -> tuple[int, int]:
@@ -30,11 +35,12 @@ class FakeQuantizer(nn.Module):
         self.register_buffer("initialised", torch.tensor(False))
         self._ready = False  # mirrors the buffer, so that forward needs no host synchronisation
 
+    @torch.no_grad()
     def initialise_(self, x: Tensor) -> None:
         """Sets the parameters from one tensor of data and marks the quantizer initialised."""
         self._start(x.detach())
         self.initialised.fill_(True)
-        self._ready = True
+        self._mirror()
 
     def forward(self, x: Tensor) -> Tensor:
         """Fake-quantized x, same shape and dtype. Raises RuntimeError before initialisation."""
@@ -42,9 +48,24 @@ class FakeQuantizer(nn.Module):
             raise RuntimeError("quantizer used before its step was set; call core.quant.calibrate_ first")
         return self._quantize(x)
 
-    def codes(self, x: Tensor) -> Tensor:
-        """The integer codes of x as int32, same shape: what an integer kernel would store."""
+    def grid(self) -> tuple[Tensor, Tensor | None]:
+        """Step and offset (None: zero) of the values behind the codes, each broadcastable to x."""
         raise NotImplementedError
+
+    def codes(self, x: Tensor) -> Tensor:
+        """The integer codes of x as int32 in qmin..qmax, same shape: what an integer kernel would store."""
+        step, offset = self.grid()
+        shifted = wide(x) if offset is None else wide(x) - offset
+        return (shifted / step).clamp(self.qmin, self.qmax).round().int()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """The values that integer codes stand for, same shape: exactly what forward returns for them."""
+        step, offset = self.grid()
+        return codes * step if offset is None else codes * step + offset
+
+    def learned_step(self) -> Tensor | None:
+        """The step as the parameters have it now; None for a grid that is not learned."""
+        return self.grid()[0].detach()
 
     def fault(self) -> str | None:
         """What makes the state invalid (not initialised, not finite, not positive), or None."""
@@ -57,11 +78,15 @@ class FakeQuantizer(nn.Module):
         return None
 
     def steps(self) -> list[nn.Parameter]:
-        """The parameters that must stay positive."""
+        """The parameters that must stay positive and that the step is proportional to."""
         return []
 
+    def limits(self) -> tuple[nn.Parameter, nn.Parameter] | None:
+        """Lower and upper end of the range, for a quantizer that learns these instead of a step."""
+        return None
+
     def keep_valid_(self) -> None:
-        """Moves steps that an update made invalid to the nearest valid value."""
+        """Moves what an update made invalid to the nearest valid value."""
         for step in self.steps():
             step.clamp_(min=SMALLEST_STEP)
 
@@ -71,9 +96,23 @@ class FakeQuantizer(nn.Module):
     def _quantize(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def _mirror(self) -> None:
+        """Copies what forward needs from the buffers to plain attributes, which cost no synchronisation."""
+        self._ready = bool(self.initialised)
+
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._ready = bool(self.initialised)
+        self._mirror()
+
+
+def shared_dims(shape: Shape) -> tuple[int, ...] | None:
+    """The dimensions of a weight that share one step of this shape; None: all of them."""
+    return tuple(range(1, len(shape))) or None
+
+
+def weight_grad_scale(w: Tensor, shape: Shape, qmax: int) -> float:
+    """LSQ's g = 1/sqrt(N · qmax), N the number of weights that share a step."""
+    return 1 / math.sqrt(w.numel() // math.prod(shape) * qmax)
 
 
 def quantizers(model: nn.Module) -> Iterator[tuple[str, FakeQuantizer]]:

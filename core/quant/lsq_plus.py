@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.quant.base import SMALLEST_STEP, FakeQuantizer
+from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims, weight_grad_scale
+from core.quant.fused import inner, pass_inside, round_to_grid, total, wide
 
 
 def lsq_plus(
@@ -34,17 +35,6 @@ def lsq_plus(
     return out
 
 
-def _forward(x: Tensor, step: Tensor, offset: Tensor | None, qmin: int, qmax: int) -> Tensor:
-    """The forward formula; in place after the first operation, because it is bound by memory traffic."""
-    if offset is None:
-        return x.div(step).clamp_(qmin, qmax).round_().mul_(step)
-    return (x - offset).div_(step).clamp_(qmin, qmax).round_().mul_(step).add_(offset)
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()
-
-
 class _LSQPlus(torch.autograd.Function):
     """One fused forward and one fused backward; keeps only its input and its output.
 
@@ -58,7 +48,7 @@ class _LSQPlus(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, step: Tensor, offset: Tensor | None, qmin: int, qmax: int, grad_scale: float
     ) -> Tensor:
-        out = _forward(_wide(x), step, offset, qmin, qmax).to(x.dtype)
+        out = round_to_grid(wide(x), step, offset, qmin, qmax).to(x.dtype)
         ctx.save_for_backward(x, out, step, offset)
         ctx.constants = (qmin, qmax, grad_scale)
         return out
@@ -67,59 +57,32 @@ class _LSQPlus(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, out, step, offset = ctx.saved_tensors
         qmin, qmax, grad_scale = ctx.constants
-        grad, wide = _wide(grads[0]), _wide(x)
-        if out.dtype != wide.dtype:  # a bf16 output lost bits that the step's gradient needs
-            out = _forward(wide, step, offset, qmin, qmax)
+        grad, x_wide = wide(grads[0]), wide(x)
+        if out.dtype != x_wide.dtype:  # a bf16 output lost bits that the step's gradient needs
+            out = round_to_grid(x_wide, step, offset, qmin, qmax)
         shift = torch.zeros_like(step) if offset is None else offset
-        passed = _pass_inside(grad, wide, step * qmin + shift, step * qmax + shift)
-        along_step = _inner(grad, out, step) - _inner(passed, wide, step)
+        passed = pass_inside(grad, x_wide, step * qmin + shift, step * qmax + shift)
+        along_step = inner(grad, out, step) - inner(passed, x_wide, step)
         if offset is None:
             return passed.to(x.dtype), along_step * (grad_scale / step), None, None, None, None
-        clipped = _total(grad, step) - _total(passed, step)
+        clipped = total(grad, step) - total(passed, step)
         along_step = along_step - offset * clipped
         return passed.to(x.dtype), along_step * (grad_scale / step), clipped * grad_scale, None, None, None
 
 
-def _pass_inside(grad: Tensor, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """The gradient where low <= x <= high, zero elsewhere."""
-    if x.is_cpu and low.numel() == 1 and x.dtype == torch.float32:
-        # One pass instead of four. The kernel excludes its bounds, so they move one float outwards.
-        bounds = (
-            torch.nextafter(low, low.new_tensor(-math.inf)),
-            torch.nextafter(high, high.new_tensor(math.inf)),
-        )
-        return torch.ops.aten.hardtanh_backward(grad, x, bounds[0].item(), bounds[1].item())
-    return torch.where((x >= low) & (x <= high), grad, 0.0)
-
-
-def _flat(x: Tensor) -> Tensor:
-    """All elements in memory order, without a copy for both usual layouts."""
-    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-        return x.permute(0, 2, 3, 1).reshape(-1)
-    return x.reshape(-1)
-
-
-def _inner(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
-    """Σ a·b over the elements that share one entry of `like`, in its shape."""
-    if like.numel() == 1 and a.is_cpu and a.stride() == b.stride():
-        return torch.dot(_flat(a), _flat(b)).reshape(like.shape)
-    return _total(a * b, like)
-
-
-def _total(a: Tensor, like: Tensor) -> Tensor:
-    return a.sum().reshape(like.shape) if like.numel() == 1 else a.sum_to_size(like.shape)
-
-
 class LSQPlusWeight(FakeQuantizer):
-    """Symmetric signed quantizer of a weight tensor; one step for the tensor, no offset."""
+    """Symmetric signed quantizer of a weight tensor, no offset; one step for the tensor, or per channel.
 
-    def __init__(self, bits: int) -> None:
+    `shape` is the step's: () or (C_out, 1, ...), broadcastable to the weight.
+    """
+
+    def __init__(self, bits: int, shape: Shape = ()) -> None:
         super().__init__(bits, signed=True)
-        self.step = nn.Parameter(torch.ones(()))
+        self.step = nn.Parameter(torch.ones(shape))
 
-    def codes(self, x: Tensor) -> Tensor:
-        """Integer codes of the weights, int32 in [-2^(b-1), 2^(b-1)-1]."""
-        return (x / self.step).clamp(self.qmin, self.qmax).round().int()
+    def grid(self) -> tuple[Tensor, Tensor | None]:
+        """The step, and no offset."""
+        return self.step, None
 
     def steps(self) -> list[nn.Parameter]:
         """The step."""
@@ -127,12 +90,14 @@ class LSQPlusWeight(FakeQuantizer):
 
     def _start(self, x: Tensor) -> None:
         # LSQ+ section 4: s = max(|μ-3σ|, |μ+3σ|) / 2^(b-1). (Public code also divides by 2^b - 1 or 2^b.)
-        mean, spread = x.mean(), 3 * x.std(correction=0)
+        dims, kept = shared_dims(self.step.shape), self.step.dim() > 0
+        mean, spread = x.mean(dims, keepdim=kept), 3 * x.std(dims, correction=0, keepdim=kept)
         widest = torch.maximum((mean - spread).abs(), (mean + spread).abs())
         self.step.data.copy_((widest / 2 ** (self.bits - 1)).clamp(min=SMALLEST_STEP))
 
     def _quantize(self, x: Tensor) -> Tensor:
-        return lsq_plus(x, self.step, None, self.qmin, self.qmax, 1 / math.sqrt(x.numel() * self.qmax))
+        scale = weight_grad_scale(x, self.step.shape, self.qmax)
+        return lsq_plus(x, self.step, None, self.qmin, self.qmax, scale)
 
 
 class LSQPlusActivation(FakeQuantizer):
@@ -143,9 +108,9 @@ class LSQPlusActivation(FakeQuantizer):
         self.step = nn.Parameter(torch.ones(()))
         self.offset = nn.Parameter(torch.zeros(()))
 
-    def codes(self, x: Tensor) -> Tensor:
-        """Integer codes of the activations, int32 in [0, 2^b-1]."""
-        return ((x - self.offset) / self.step).clamp(self.qmin, self.qmax).round().int()
+    def grid(self) -> tuple[Tensor, Tensor | None]:
+        """Step and offset."""
+        return self.step, self.offset
 
     def steps(self) -> list[nn.Parameter]:
         """The step; the offset may take any value."""
@@ -178,7 +143,7 @@ def least_squares_start(x: Tensor, qmin: int, qmax: int) -> tuple[Tensor, Tensor
         step = ((high - low) * shrink / (qmax - qmin)).clamp(min=SMALLEST_STEP)
         centre = low if bool(low >= 0) else low * shrink  # data that starts at zero keeps an exact zero
         offset = centre - qmin * step
-        error = (_forward(flat, step, offset, qmin, qmax) - flat).square().mean()
+        error = (round_to_grid(flat, step, offset, qmin, qmax) - flat).square().mean()
         if best is None or bool(error < best[0]):
             best = (error, step, offset)
     assert best is not None

@@ -9,7 +9,7 @@ from toy_problem import CLASSES, FP, PLAIN, W4A4, seeded, toy_images, toy_model
 from core.data.loader import batches
 from core.metrics.predictions import predict
 from core.models import build
-from core.quant import StepGuard, quantizer_faults, quantizers
+from core.quant import QuantSpec, StepGuard, quantizer_faults, quantizers
 from core.quant.base import SMALLEST_STEP
 from core.train import TrainParams, fit
 from core.unlearn.retrain import train_from_scratch
@@ -109,6 +109,65 @@ def test_fit_keeps_steps_positive_with_and_without_the_guard(trust):
     after = steps_of(model)
     expected = before * (1 - TRUST) if trust else torch.full_like(before, SMALLEST_STEP)
     torch.testing.assert_close(after, expected)
+
+
+def dsq_model():
+    return toy_model(quant=QuantSpec.parse("4w4a-dsq"))
+
+
+def ends_of(model):
+    """Lower and upper ends of all ranges, each Q."""
+    ends = [q.limits() for _, q in quantizers(model)]
+    return [torch.stack([pair[i].detach().clone() for pair in ends]) for i in (0, 1)]
+
+
+def squeeze(model, size=1e30):
+    """Gradients that pull both ends of every range together."""
+    for _, quantizer in quantizers(model):
+        for end, sign in zip(quantizer.limits(), (-1, 1), strict=True):
+            end.grad = torch.full_like(end, sign * size)
+
+
+def squeezed(model, updates, trust=TRUST, momentum=0.0):
+    optimizer = torch.optim.SGD([p for _, q in quantizers(model) for p in q.parameters()], LR, momentum)
+    guard = StepGuard(model, trust)
+    for _ in range(updates):
+        squeeze(model)
+        with guard.around_update(LR):
+            optimizer.step()
+
+
+def test_one_update_narrows_a_range_by_at_most_trust_of_itself_from_both_ends_alike():
+    model = dsq_model()
+    (low, high), centre = ends_of(model), torch.stack(ends_of(model)).mean(0)
+    squeezed(model, 1)
+    after_low, after_high = ends_of(model)
+    torch.testing.assert_close(after_high - after_low, (high - low) * (1 - TRUST))
+    torch.testing.assert_close((after_low + after_high) / 2, centre)
+
+
+def test_ranges_stay_ranges_under_gradients_that_always_pull_them_together():
+    model = dsq_model()
+    squeezed(model, 100, momentum=0.9)
+    low, high = ends_of(model)
+    assert bool((low < high).all())
+    assert quantizer_faults(model) == {}
+
+
+def test_no_update_shrinks_a_range_by_more_than_half():
+    model = dsq_model()
+    (low, high), centre = ends_of(model), torch.stack(ends_of(model)).mean(0)
+    squeezed(model, 1, trust=10.0)
+    after_low, after_high = ends_of(model)
+    torch.testing.assert_close(after_high - after_low, (high - low) / 2)
+    torch.testing.assert_close((after_low + after_high) / 2, centre)
+
+
+def test_a_pact_clip_is_bounded_as_a_step_is():
+    model = toy_model(quant=QuantSpec.parse("4a-pact"))
+    before = steps_of(model)
+    assert len(before) == 20  # all layers but the first, which reads images
+    torch.testing.assert_close(guarded_steps(model, 1, 1)[1], before * (1 - TRUST))
 
 
 def test_guard_of_a_full_precision_model_does_nothing():

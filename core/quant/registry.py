@@ -1,0 +1,39 @@
+"""The quantization schemes by name, and which bits each of them takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.quant.base import FakeQuantizer, Shape
+from core.quant.dsq import DSQActivation, DSQWeight
+from core.quant.lsq import LSQActivation, LSQWeight
+from core.quant.lsq_plus import LSQPlusActivation, LSQPlusWeight
+from core.quant.lsq_released import ReleasedLSQActivation
+from core.quant.pact import DoReFaWeight, PACTActivation
+
+
+@dataclass(frozen=True)
+class QuantizerPair:
+    """What one quantization scheme puts on weights and on activations.
+
+    weight: from bits and the step's shape: () for the tensor, (C_out, 1, ...) per output channel.
+    activation: from bits.
+    bits: what both of them take.
+    linear: what weights of linear layers get instead, if anything else.
+    quantizes_images: False for a scheme without negative values, whose network reads its normalised
+    images in full precision.
+    """
+
+    weight: Callable[[int, Shape], FakeQuantizer]
+    activation: Callable[[int], FakeQuantizer]
+    bits: range = range(2, 9)
+    linear: Callable[[int, Shape], FakeQuantizer] | None = None
+    quantizes_images: bool = True
+
+
+QUANTIZERS: dict[str, QuantizerPair] = {
+    "lsq_plus": QuantizerPair(LSQPlusWeight, LSQPlusActivation),
+    "lsq": QuantizerPair(LSQWeight, LSQActivation),
+    "lsq_released": QuantizerPair(LSQWeight, ReleasedLSQActivation),
+    "pact": QuantizerPair(DoReFaWeight, PACTActivation, linear=LSQWeight, quantizes_images=False),
+    "dsq": QuantizerPair(DSQWeight, DSQActivation),
+}
