@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from core.data.loader import Batch
 from core.errors import Diverged
 from core.quant import StepGuard, keep_valid_, quantizer_parameters
+from core.resume import Checkpoints, pack_state, restore_state_
 
 Precision = Literal["auto", "float32", "bfloat16"]
 EpochFacts = dict[str, float]
@@ -68,36 +69,53 @@ def fit(
     loss: Callable[[Tensor, Batch], Tensor] = cross_entropy,
     on_gradient: Callable[[int], None] | None = None,
     on_update: Callable[[], None] | None = None,
+    epoch_facts: Callable[[int], EpochFacts] | None = None,
     on_epoch: OnEpoch | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> nn.Module:
     """Trains the model in place and returns it in eval mode.
 
     Args:
         model: on its device, quantizers calibrated.
-        epoch_batches: the batches of an epoch, by its number.
+        epoch_batches: the batches of an epoch, by its number; may leave the model in any mode.
         params: the loop's hyper-parameters.
         generator: CPU generator; seeds layers that draw numbers themselves (dropout).
         loss: scalar from float32 logits and batch.
         on_gradient: called with the epoch after every backward pass; may edit gradients.
         on_update: called after every optimizer step; may edit parameters.
+        epoch_facts: called with the epoch once its batches are prepared and before its first step; what it
+            returns is told with the epoch's facts. May leave the model in any mode.
         on_epoch: called with the epoch's number and facts: mean loss and learning rate.
+        checkpoints: where the state is left every few epochs and taken up again. Only for batches that follow
+            from the generator alone: what `epoch_batches` remembers by itself is not in the state.
 
     Raises Diverged when an epoch's mean loss is not finite.
     """
     optimizer = torch.optim.SGD(parameter_groups(model, params), params.lr, params.momentum, foreach=True)
     update = _Update(model, optimizer, params, loss, on_gradient, on_update)
     with _seeded_layers(generator, next(model.parameters()).device):
-        for epoch in range(params.epochs):
+        saved = checkpoints.load() if checkpoints is not None else None
+        past = [] if saved is None else restore_state_(saved, model, optimizer, generator)
+        for epoch, facts in enumerate(past):
+            if on_epoch is not None:
+                on_epoch(epoch, facts)
+        for epoch in range(len(past), params.epochs):
             lr = cosine_lr(params.lr, epoch, params.epochs) if params.schedule == "cosine" else params.lr
+            passes = epoch_batches(epoch)
+            measured = {} if epoch_facts is None else epoch_facts(epoch)
             model.train()
-            losses = [update(batch, epoch, lr) for batch in epoch_batches(epoch)]
+            losses = [update(batch, epoch, lr) for batch in passes]
             mean = float(torch.stack(losses).mean())  # the epoch's only host synchronisation
             if not math.isfinite(mean):
                 raise Diverged(
                     f"loss is {mean} in epoch {epoch + 1} of {params.epochs} at learning rate {lr:.3g}"
                 )
+            past.append({"loss": mean, "lr": lr} | measured)
             if on_epoch is not None:
-                on_epoch(epoch, {"loss": mean, "lr": lr})
+                on_epoch(epoch, past[-1])
+            done = epoch + 1
+            if checkpoints is not None and done % checkpoints.every == 0 and done < params.epochs:
+                checkpoints.save(done, pack_state(model, optimizer, generator, past))
     return model.eval()
 
 

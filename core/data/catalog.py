@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from core.data.cifar_pickle import CifarPickle, published
 from core.data.digits import Digits
@@ -21,6 +22,8 @@ class DatasetInfo:
     `pixels`: side of the square images. `mean`, `std`: per channel, of pixels scaled to 0..1. `crop_padding`:
     pixels of padding for random crops in training, 0 = none. `flip`: random horizontal flips. `sources`: the
     places and formats it can lie in, tried in order. `train_size`, `test_size`: of the official split.
+    `published_order`: how an epoch of the published unlearning code reads forget and retain images here, in
+    one mixed pass or one set after the other (ALGORITHMS §3.3 S8).
     """
 
     name: str
@@ -33,6 +36,7 @@ class DatasetInfo:
     sources: tuple[Source, ...]
     train_size: int
     test_size: int
+    published_order: Literal["joint", "sequential"] = "joint"
 
     @property
     def downloads(self) -> tuple[Remote, ...]:
@@ -74,6 +78,7 @@ DATASETS: dict[str, DatasetInfo] = {
         ),
         train_size=50_000,
         test_size=10_000,
+        published_order="sequential",
     ),
     "cifar100": DatasetInfo(
         name="cifar100",
@@ -107,6 +112,7 @@ DATASETS: dict[str, DatasetInfo] = {
         sources=(SvhnMat(), ParquetTable("svhn")),
         train_size=73_257,
         test_size=26_032,
+        published_order="sequential",
     ),
     "tiny_imagenet": DatasetInfo(
         name="tiny_imagenet",

@@ -1,18 +1,21 @@
 """The methods. Adding one is a file with its function and `METHOD`, and a line here."""
 
+from core.errors import BadInput, unknown
 from core.unlearn import (
     finetune,
     gradient_ascent,
     influence,
     l1_sparse,
     qmul,
+    qmul_no_agr,
+    qmul_no_sl,
     random_labels,
     retrain,
     salun,
 )
-from core.unlearn.base import Method, Problem, Range
+from core.unlearn.base import Method, Problem, Range, UnlearnParams
 
-__all__ = ["METHODS", "Method", "Problem", "Range"]
+__all__ = ["METHODS", "Method", "Problem", "Range", "UnlearnParams", "unknown_method"]
 
 METHODS: dict[str, Method] = {
     "retrain": retrain.METHOD,
@@ -23,4 +26,24 @@ METHODS: dict[str, Method] = {
     "l1_sparse": l1_sparse.METHOD,
     "salun": salun.METHOD,
     "qmul": qmul.METHOD,
+    "qmul_no_sl": qmul_no_sl.METHOD,
+    "qmul_no_agr": qmul_no_agr.METHOD,
 }
+
+ABLATED = "_no_"  # between a method's name and the part that an ablation leaves out
+
+
+def unknown_method(name: str) -> BadInput:
+    """The error for a name outside METHODS; an ablation of a method without any names those there are.
+
+    >>> unknown_method("ft_no_sl").args[0]
+    "method 'ft_no_sl': ft has no ablation; qmul has qmul_no_sl and qmul_no_agr"
+    """
+    ablations: dict[str, list[str]] = {}
+    for ablation in (known for known in METHODS if ABLATED in known):
+        ablations.setdefault(ablation.partition(ABLATED)[0], []).append(ablation)
+    whole, ablated, _ = name.partition(ABLATED)
+    if not ablated or whole not in METHODS or whole in ablations:
+        return unknown("method", name, METHODS)
+    having = "; ".join(f"{owner} has {' and '.join(names)}" for owner, names in ablations.items())
+    return BadInput(f"method '{name}': {whole} has no ablation; {having}")

@@ -2,13 +2,25 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from core.data.loader import Images, Transform
-from core.train import OnEpoch, Params
+from core.resume import Checkpoints
+from core.train import OnEpoch, Params, TrainParams
+
+
+class UnlearnParams(TrainParams):
+    """What every iterative unlearning method shares beside the loop.
+
+    probe: before every epoch, tell the gradient norms of the first `probe` images of each set, see
+    `core.unlearn.gradient_norms.gradient_probe`; 0 measures nothing. The result is the same either way.
+    """
+
+    probe: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True)
@@ -20,6 +32,7 @@ class Problem:
     classes: number of classes.
     augment: normalisation and training augmentation of this dataset.
     device: where all of the above lives.
+    checkpoints: where a training from scratch leaves its state between epochs; the methods need none.
     """
 
     model: nn.Module
@@ -28,6 +41,7 @@ class Problem:
     classes: int
     augment: Transform
     device: torch.device
+    checkpoints: Checkpoints | None = None
 
 
 @dataclass(frozen=True)

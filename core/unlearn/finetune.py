@@ -6,21 +6,26 @@ import torch
 from torch import nn
 
 from core.data.loader import batches
-from core.train import OnEpoch, TrainParams, fit
-from core.unlearn.base import Method, Problem, lr_range
+from core.train import OnEpoch, fit
+from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
+from core.unlearn.gradient_norms import gradient_probe
 
 
 def finetune(
-    problem: Problem, params: TrainParams, generator: torch.Generator, on_epoch: OnEpoch | None = None
+    problem: Problem, params: UnlearnParams, generator: torch.Generator, on_epoch: OnEpoch | None = None
 ) -> nn.Module:
-    """Cross-entropy on the retain set; the forget set is never read."""
+    """Cross-entropy on the retain set; the forget set is read by the probe alone, if it is on."""
+    model = copy.deepcopy(problem.model)
     return fit(
-        copy.deepcopy(problem.model),
+        model,
         lambda _epoch: batches(problem.retain, params.batch_size, problem.augment, generator),
         params,
         generator,
+        epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
     )
 
 
-METHOD = Method("ft", "FT", TrainParams, lr_range(1e-3, 1e-1), finetune, released={"decay_quantizers": True})
+METHOD = Method(
+    "ft", "FT", UnlearnParams, lr_range(1e-3, 1e-1), finetune, released={"decay_quantizers": True}
+)

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from core.data.loader import Batch, batches
-from core.train import LearningRate, OnEpoch, Positive, TrainParams, cross_entropy, fit
-from core.unlearn.base import Method, Problem, lr_range
+from core.train import LearningRate, OnEpoch, Positive, cross_entropy, fit
+from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
+from core.unlearn.gradient_norms import gradient_probe
 
 
-class GAParams(TrainParams):
+class GAParams(UnlearnParams):
     """The paper's: 5 epochs, learning rates of 1e-5 to 1e-3 because the loss has no upper bound."""
 
     epochs: Positive = 5
@@ -26,12 +27,14 @@ def gradient_ascent(
     problem: Problem, params: GAParams, generator: torch.Generator, on_epoch: OnEpoch | None = None
 ) -> nn.Module:
     """Ascends on the forget set alone; normalisation statistics follow it too, as published."""
+    model = copy.deepcopy(problem.model)
     return fit(
-        copy.deepcopy(problem.model),
+        model,
         lambda _epoch: batches(problem.forget, params.batch_size, problem.augment, generator),
         params,
         generator,
         loss=ascent_loss,
+        epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
     )
 

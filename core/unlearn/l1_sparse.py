@@ -9,22 +9,27 @@ from torch import nn
 
 from core.data.loader import batches
 from core.quant import quantizer_parameters
-from core.train import OnEpoch, TrainParams, fit
-from core.unlearn.base import Method, Problem, Range
+from core.train import OnEpoch, fit
+from core.unlearn.base import Method, Problem, Range, UnlearnParams
+from core.unlearn.gradient_norms import gradient_probe
+from core.unlearn.parameters import normalisation_parameters
 
 
-class L1Params(TrainParams):
+class L1Params(UnlearnParams):
     """Options beside the loop's.
 
     alpha: weight of the penalty in the first epoch.
     final_epochs_without: epochs at the end that have no penalty.
     penalise_quantizers: whether steps and offsets are penalised too (they are in the published code,
     which shrinks every quantization step).
+    penalise_norms: whether scales and biases of normalisation layers are penalised (in the equation and in
+    the published code they are).
     """
 
     alpha: Annotated[float, Field(ge=0)] = 1e-5
     final_epochs_without: Annotated[int, Field(ge=0)] = 0
     penalise_quantizers: bool = False
+    penalise_norms: bool = True
 
 
 def penalty_weight(alpha: float, epoch: int, epochs: int, final_epochs_without: int = 0) -> float:
@@ -38,8 +43,7 @@ def l1_sparse(
 ) -> nn.Module:
     """FT whose loss has α_e · ||θ||₁ added; nothing is pruned, weights only shrink towards zero."""
     model = copy.deepcopy(problem.model)
-    spared = set() if params.penalise_quantizers else quantizer_parameters(model)
-    penalised = [p for name, p in model.named_parameters() if name not in spared]
+    penalised = _penalised(model, params)
 
     def add_penalty_gradient(epoch: int) -> None:
         weight = penalty_weight(params.alpha, epoch, params.epochs, params.final_epochs_without)
@@ -55,8 +59,15 @@ def l1_sparse(
         params,
         generator,
         on_gradient=add_penalty_gradient,
+        epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
     )
+
+
+def _penalised(model: nn.Module, params: L1Params) -> list[nn.Parameter]:
+    quantizers = set() if params.penalise_quantizers else quantizer_parameters(model)
+    norms = set() if params.penalise_norms else normalisation_parameters(model)
+    return [p for name, p in model.named_parameters() if name not in quantizers | norms]
 
 
 def _space(_arch: str) -> dict[str, Range]:

@@ -1,66 +1,78 @@
 """Q-MUL: Similar Labels and Adaptive Gradient Reweighting (the paper, section 4).
 
-The published code departs from the equations in several ways (see `QMULParams`); the defaults here are the
-equations, `released` is the code.
+The equations leave some things open and the published code departs from them (see `QMULParams`); the
+defaults here are the equations under their plainest reading, `released` is the code.
 """
 
 import copy
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from core.data.loader import Batch, Images, batches, plain_batches
-from core.train import EpochFacts, OnEpoch, TrainParams, fit
-from core.unlearn.base import Method, Problem, Range
-from core.unlearn.gradient_norms import Norm, mean_gradient_norm
-from core.unlearn.random_labels import Order, epoch_in_order
+from core.errors import BadInput
+from core.train import EpochFacts, OnEpoch, cross_entropy, fit
+from core.unlearn.base import Method, Problem, Range, UnlearnParams
+from core.unlearn.gradient_norms import Norm, NormOver, gradient_norm, gradient_probe
+from core.unlearn.random_labels import Order, epoch_in_order, random_labels
+from core.unlearn.similar_labels import released_labels, similar_labels
+
+Labels = Literal["similar", "random"]
+Weights = Literal["adaptive", "one", "half"]
 
 
-class QMULParams(TrainParams):
+class QMULParams(UnlearnParams):
     """Options beside the loop's; each default follows the equations.
 
-    label_rule: equation is (7)-(8). released compares LOGITS with the true label's probability and
-    returns the position among the other classes instead of the class, so that the class above the true
-    one becomes the true label itself.
-    label_refresh: labels from the original model once, or from the current model before each epoch.
-    label_assignment: aligned gives each image its own label. shuffled permutes the labels over the forget
-    set, as the published code does by reading a shuffled loader and writing in dataset order.
-    measure_mode: eval reads plain images and changes nothing. train uses batch statistics on augmented
-    images and lets running statistics follow.
-    norm: the gradient norm of (14)-(15), see `mean_gradient_norm`.
+    labels: similar, or random as in RL (Q-MUL without SL, the paper's table 2).
+    true_label_possible: whether a random label may be the true one, as in the published code.
+    label_rule: which label is similar. equation is (7)-(8). released compares LOGITS with the true label's
+    probability and returns the position among the other classes instead of the class, so that the class
+    above the true one becomes the true label itself.
+    label_refresh: labels once, similar ones from the original model; or anew before each epoch, similar
+    ones from the current model.
+    label_assignment: aligned gives each image its own similar label. shuffled permutes them over the
+    forget set, as the published code does by reading a shuffled loader and writing in dataset order.
+    measure_mode: mode of the model for similar labels and gradient norms. eval changes nothing. train
+    uses batch statistics (for norms of shuffled batches) and lets running statistics follow.
+    measure_augmented: whether both are measured on augmented images.
+    weights: adaptive is (16), measured before every epoch. one and half weigh both sets by 1 or 1/2 and
+    measure nothing (Q-MUL without AGR; half keeps the step length that (16) has at equal norms).
+    norm, norm_over: the size of a gradient and the parameters in it, see `gradient_norm`.
+    norm_labels: labels of the forget set in (14): similar are those trained on (also if these are
+    random), true the original ones.
+    normaliser: what (13) divides a batch's weighted sum by: count of its images, or sum of its weights.
     order: one mixed pass, or first all forget batches and then all retain batches.
+
+    BadInput for normaliser weights with order sequential: a batch holds one set, its weight would cancel.
     """
 
+    labels: Labels = "similar"
+    true_label_possible: bool = False
     label_rule: Literal["equation", "released"] = "equation"
     label_refresh: Literal["once", "epoch"] = "once"
     label_assignment: Literal["aligned", "shuffled"] = "aligned"
     measure_mode: Literal["eval", "train"] = "eval"
+    measure_augmented: bool = False
+    weights: Weights = "adaptive"
     norm: Norm = "global"
+    norm_over: NormOver = "all"
+    norm_labels: Literal["similar", "true"] = "similar"
+    normaliser: Literal["count", "weights"] = "count"
     order: Order = "joint"
 
-
-def similar_labels(probabilities_NK: Tensor, labels_N: Tensor) -> Tensor:
-    """The class whose probability is nearest to the true label's, never the true label (eq. 7-8).
-
-    Args:
-        probabilities_NK: softmax outputs.
-        labels_N: true labels, int64.
-
-    Returns: int64 N; for a correct prediction it is the runner-up class. The lower class wins a tie.
-    """
-    true_N1 = probabilities_NK.gather(1, labels_N[:, None])
-    distance_NK = (probabilities_NK - true_N1).abs()
-    return distance_NK.scatter(1, labels_N[:, None], torch.inf).argmin(1)
-
-
-def released_labels(logits_NK: Tensor, labels_N: Tensor) -> Tensor:
-    """What the published code computes: |logit - probability|, and an index that was never shifted back."""
-    true_N1 = logits_NK.softmax(1).gather(1, labels_N[:, None])
-    distance_NK = (logits_NK - true_N1).abs().scatter(1, labels_N[:, None], torch.inf)
-    nearest_N = distance_NK.argmin(1)
-    return nearest_N - (nearest_N > labels_N).long()
+    @model_validator(mode="after")
+    def _weights_matter(self) -> Self:
+        if self.normaliser == "weights" and self.order == "sequential":
+            raise BadInput(
+                "normaliser=weights contradicts order=sequential (a batch of one set cancels its weight):"
+                " use normaliser=count or order=joint"
+            )
+        return self
 
 
 def gradient_weights(forget_norm: float, retain_norm: float) -> tuple[float, float]:
@@ -74,16 +86,23 @@ def gradient_weights(forget_norm: float, retain_norm: float) -> tuple[float, flo
     return retain_norm / total, forget_norm / total
 
 
+def weighted_mean(logits_BK: Tensor, batch: Batch) -> Tensor:
+    """Σ w CE / Σ w of a batch; the plain mean without weights, 0 where all weights vanish."""
+    if batch.weights is None:
+        return cross_entropy(logits_BK, batch)
+    losses_B = F.cross_entropy(logits_BK, batch.labels, reduction="none")
+    total = batch.weights.sum().clamp(min=torch.finfo(batch.weights.dtype).tiny)
+    return (losses_B * batch.weights).sum() / total
+
+
 @torch.no_grad()
-def _forget_labels(
+def _similar_to_forget(
     model: nn.Module, problem: Problem, params: QMULParams, generator: torch.Generator
 ) -> Tensor:
     """A similar label for every forget image, in the forget set's order unless shuffling is asked for."""
-    training = params.measure_mode == "train"
-    model.train(training)
-    passes = plain_batches(
-        problem.forget, params.batch_size, problem.augment, generator if training else None
-    )
+    model.train(params.measure_mode == "train")
+    draws = generator if params.measure_augmented else None
+    passes = plain_batches(problem.forget, params.batch_size, problem.augment, draws)
     logits_NK = torch.cat([model(batch.images).float() for batch in passes])
     if params.label_rule == "released":
         labels_N = released_labels(logits_NK, problem.forget.labels)
@@ -95,39 +114,61 @@ def _forget_labels(
 
 
 class _Epochs:
-    """The batches of each epoch: measures both gradient norms, weighs both sets, mixes them."""
+    """The batches of each epoch: labels the forget set, weighs both sets, mixes them.
+
+    forget: the forget set under the labels of the epoch asked for last. facts: its norms and weights.
+    """
 
     def __init__(
         self, model: nn.Module, problem: Problem, params: QMULParams, generator: torch.Generator
     ) -> None:
         self.model, self.problem, self.params, self.generator = model, problem, params, generator
-        self.labels: Tensor | None = None
+        self.forget = problem.forget
         self.facts: EpochFacts = {}
+        self._probe = gradient_probe(model, problem, params, lambda: self.forget)
 
-    def __call__(self, _epoch: int) -> Iterator[Batch]:
+    def __call__(self, epoch: int) -> Iterator[Batch]:
+        params, problem = self.params, self.problem
+        if epoch == 0 or params.label_refresh == "epoch":
+            self.forget = problem.forget.relabelled(self._labels())
+        if params.weights == "adaptive":
+            norms = self._norms()
+            w_forget, w_retain = gradient_weights(
+                norms["forget_gradient_norm"], norms["retain_gradient_norm"]
+            )
+        else:
+            norms = self._probe(epoch)
+            w_forget = w_retain = 1.0 if params.weights == "one" else 0.5
+        self.facts = norms | {"w_forget": w_forget, "w_retain": w_retain}
+        forget, retain = self.forget, problem.retain
+        if params.weights != "one":  # unweighted, the loss and its rounding are RL's
+            forget, retain = forget.weighted(w_forget), retain.weighted(w_retain)
+        return epoch_in_order(forget, retain, params.order, params, problem, self.generator)
+
+    def _labels(self) -> Tensor:
+        problem, params = self.problem, self.params
+        if params.labels == "similar":
+            return _similar_to_forget(self.model, problem, params, self.generator)
+        return random_labels(
+            problem.forget.labels, problem.classes, self.generator, params.true_label_possible
+        )
+
+    def _norms(self) -> EpochFacts:
+        """G_f and G_r of (14)-(15), on the whole sets."""
         params = self.params
-        if self.labels is None or params.label_refresh == "epoch":
-            self.labels = _forget_labels(self.model, self.problem, params, self.generator)
-        forget, retain = self.problem.forget.relabelled(self.labels), self.problem.retain
+        forget = self.problem.forget if params.norm_labels == "true" else self.forget
         self.model.train(params.measure_mode == "train")
-        norms = [
-            mean_gradient_norm(self.model, self._measured(images), params.norm) for images in (forget, retain)
-        ]
-        self.model.train()
-        w_forget, w_retain = gradient_weights(*norms)
-        self.facts = {
-            "forget_gradient_norm": norms[0],
-            "retain_gradient_norm": norms[1],
-            "w_forget": w_forget,
-            "w_retain": w_retain,
+        named = {"forget_gradient_norm": forget, "retain_gradient_norm": self.problem.retain}
+        return {
+            name: gradient_norm(self.model, self._measured(images), params.norm, params.norm_over)
+            for name, images in named.items()
         }
-        weighted = forget.weighted(w_forget), retain.weighted(w_retain)
-        return epoch_in_order(*weighted, params.order, params, self.problem, self.generator)
 
     def _measured(self, images: Images) -> Iterator[Batch]:
+        size, augment, augmented = self.params.batch_size, self.problem.augment, self.params.measure_augmented
         if self.params.measure_mode == "train":
-            return batches(images, self.params.batch_size, self.problem.augment, self.generator)
-        return plain_batches(images, self.params.batch_size, self.problem.augment)
+            return batches(images, size, augment, self.generator, augment=augmented)
+        return plain_batches(images, size, augment, self.generator if augmented else None)
 
 
 def qmul(
@@ -136,12 +177,15 @@ def qmul(
     """Trains on similar labels for the forget set, both sets weighed before every epoch (Algorithm 2)."""
     model = copy.deepcopy(problem.model)
     epochs = _Epochs(model, problem, params, generator)
-
-    def report(epoch: int, facts: EpochFacts) -> None:
-        if on_epoch is not None:
-            on_epoch(epoch, facts | epochs.facts)
-
-    return fit(model, epochs, params, generator, on_epoch=report)
+    return fit(
+        model,
+        epochs,
+        params,
+        generator,
+        loss=cross_entropy if params.normaliser == "count" else weighted_mean,
+        epoch_facts=lambda _epoch: epochs.facts,
+        on_epoch=on_epoch,
+    )
 
 
 def _space(arch: str) -> dict[str, Range]:
@@ -160,6 +204,7 @@ METHOD = Method(
         "label_refresh": "epoch",
         "label_assignment": "shuffled",
         "measure_mode": "train",
+        "measure_augmented": True,
         "norm": "tensor_sum",
         "order": "sequential",
         "decay_quantizers": True,

@@ -1,7 +1,7 @@
 """RL: train on everything, with random labels on the forget set (Golatkar et al. 2020)."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import Literal
 
@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from core.data.loader import Batch, Images, batches, concat
 from core.train import OnEpoch, TrainParams, fit
-from core.unlearn.base import Method, Problem, lr_range
+from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
+from core.unlearn.gradient_norms import gradient_probe
 
 Order = Literal["joint", "sequential"]
 
 
-class RLParams(TrainParams):
+class RLParams(UnlearnParams):
     """Options beside the loop's.
 
     order: joint mixes both sets in one pass; sequential takes all of the forget set, then the retain set.
@@ -55,28 +56,38 @@ def epoch_in_order(
     return chain(one_pass(forget), one_pass(retain))
 
 
-def relabelled_epochs(
-    problem: Problem, params: RLParams, generator: torch.Generator
-) -> Callable[[int], Iterator[Batch]]:
-    """The batches of an epoch, with labels drawn afresh for each."""
+class RelabelledEpochs:
+    """The batches of an epoch, with labels drawn afresh for each.
 
-    def epoch(_number: int) -> Iterator[Batch]:
-        labels = random_labels(problem.forget.labels, problem.classes, generator, params.true_label_possible)
-        forget = problem.forget.relabelled(labels)
-        return epoch_in_order(forget, problem.retain, params.order, params, problem, generator)
+    forget: the forget set under the labels of the epoch asked for last.
+    """
 
-    return epoch
+    def __init__(self, problem: Problem, params: RLParams, generator: torch.Generator) -> None:
+        self.problem, self.params, self.generator = problem, params, generator
+        self.forget = problem.forget
+
+    def __call__(self, _epoch: int) -> Iterator[Batch]:
+        """Draws the labels, and returns the epoch's one pass."""
+        problem, params = self.problem, self.params
+        labels_N = random_labels(
+            problem.forget.labels, problem.classes, self.generator, params.true_label_possible
+        )
+        self.forget = problem.forget.relabelled(labels_N)
+        return epoch_in_order(self.forget, problem.retain, params.order, params, problem, self.generator)
 
 
 def rl(
     problem: Problem, params: RLParams, generator: torch.Generator, on_epoch: OnEpoch | None = None
 ) -> nn.Module:
     """Fine-tunes on randomly relabelled forget data together with the retain data."""
+    model = copy.deepcopy(problem.model)
+    epochs = RelabelledEpochs(problem, params, generator)
     return fit(
-        copy.deepcopy(problem.model),
-        relabelled_epochs(problem, params, generator),
+        model,
+        epochs,
         params,
         generator,
+        epoch_facts=gradient_probe(model, problem, params, lambda: epochs.forget),
         on_epoch=on_epoch,
     )
 

@@ -8,6 +8,7 @@ from torch import nn
 from core.data.loader import Images, Transform, batches
 from core.models.init import initialise_
 from core.quant import calibrate_
+from core.resume import Checkpoints
 from core.train import LearningRate, OnEpoch, Positive, TrainParams, fit
 from core.unlearn.base import Method, Problem
 
@@ -26,6 +27,7 @@ def train_from_scratch(
     params: TrainParams,
     generator: torch.Generator,
     on_epoch: OnEpoch | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> nn.Module:
     """Initialises, calibrates and trains the model in place on the images; returns it.
 
@@ -41,6 +43,7 @@ def train_from_scratch(
         params,
         generator,
         on_epoch=on_epoch,
+        checkpoints=checkpoints,
     )
 
 
@@ -49,7 +52,10 @@ def retrain(
 ) -> nn.Module:
     """A model of the same architecture that never saw the forget set."""
     model = copy.deepcopy(problem.model)
-    return train_from_scratch(model, problem.retain, problem.augment, params, generator, on_epoch)
+    retain, augment = problem.retain, problem.augment
+    return train_from_scratch(model, retain, augment, params, generator, on_epoch, problem.checkpoints)
 
 
-METHOD = Method("retrain", "Retrain", RetrainParams, lambda _arch: {}, retrain)
+METHOD = Method(
+    "retrain", "Retrain", RetrainParams, lambda _arch: {}, retrain, released={"decay_quantizers": True}
+)

@@ -9,9 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.loader import plain_batches
-from core.train import OnEpoch, fit
+from core.quant import quantizer_parameters
+from core.train import EpochFacts, OnEpoch, fit
 from core.unlearn.base import Method, Problem, Range
-from core.unlearn.random_labels import RLParams, relabelled_epochs
+from core.unlearn.gradient_norms import gradient_probe
+from core.unlearn.random_labels import RelabelledEpochs, RLParams
+
+Mask = dict[str, Tensor]  # by parameter name: True for the entries that may move
 
 
 class SalUnParams(RLParams):
@@ -21,14 +25,17 @@ class SalUnParams(RLParams):
     masked_weights: frozen holds the others exactly, as the paper's equation says; decaying only zeroes
     their gradients, so that weight decay and momentum still move them, as all published numbers have it.
     mask_augmented: whether saliency is measured on augmented images.
+    mask_quantizers: ranked treats steps and offsets like any weight, as published; a step that may not move
+    while its weights do can saturate the layer. free leaves them out of the ranking and lets them all move.
     """
 
     fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
     masked_weights: Literal["frozen", "decaying"] = "frozen"
     mask_augmented: bool = False
+    mask_quantizers: Literal["ranked", "free"] = "ranked"
 
 
-def saliency_mask(gradients: dict[str, Tensor], fraction: float) -> dict[str, Tensor]:
+def saliency_mask(gradients: dict[str, Tensor], fraction: float) -> Mask:
     """True for the `fraction` of all entries with the largest absolute gradient.
 
     Args:
@@ -60,14 +67,34 @@ def forget_gradient(problem: Problem, params: SalUnParams, generator: torch.Gene
     return total
 
 
+def movable(problem: Problem, params: SalUnParams, generator: torch.Generator) -> Mask:
+    """The mask of the problem, with quantizers in or out of the ranking."""
+    gradients = forget_gradient(problem, params, generator)
+    free = quantizer_parameters(problem.model) if params.mask_quantizers == "free" else set()
+    ranked = {name: grad for name, grad in gradients.items() if name not in free}
+    ones = {name: torch.ones_like(gradients[name], dtype=torch.bool) for name in free}
+    return saliency_mask(ranked, params.fraction) | ones
+
+
+def masked_quantizers(model: nn.Module, mask: Mask) -> EpochFacts:
+    """The fact `masked_quantizers`: share (0-1) of quantizer parameters that may not move, if there are any."""
+    entries = [mask[name].flatten() for name in sorted(quantizer_parameters(model))]
+    return {"masked_quantizers": 1 - float(torch.cat(entries).float().mean())} if entries else {}
+
+
 def salun(
     problem: Problem, params: SalUnParams, generator: torch.Generator, on_epoch: OnEpoch | None = None
 ) -> nn.Module:
-    """RL on the weights that the forget set's loss is most sensitive to."""
+    """RL on the weights that the forget set's loss is most sensitive to.
+
+    Tells `masked_quantizers` with the first epoch.
+    """
     # The mask draws from its own generator, so that fraction 1 repeats RL number for number.
     own = torch.Generator().manual_seed(generator.initial_seed())
-    mask = saliency_mask(forget_gradient(problem, params, own), params.fraction)
+    mask = movable(problem, params, own)
     model = copy.deepcopy(problem.model)
+    epochs = RelabelledEpochs(problem, params, generator)
+    probe = gradient_probe(model, problem, params, lambda: epochs.forget)
     start = {name: p.detach().clone() for name, p in model.named_parameters()}
 
     def mask_gradients(_epoch: int) -> None:
@@ -80,13 +107,17 @@ def salun(
         for name, p in model.named_parameters():
             p.copy_(torch.where(mask[name], p, start[name]))
 
+    def facts(epoch: int) -> EpochFacts:
+        return probe(epoch) | (masked_quantizers(model, mask) if epoch == 0 else {})
+
     return fit(
         model,
-        relabelled_epochs(problem, params, generator),
+        epochs,
         params,
         generator,
         on_gradient=mask_gradients,
         on_update=hold_masked if params.masked_weights == "frozen" else None,
+        epoch_facts=facts,
         on_epoch=on_epoch,
     )
 

@@ -1,11 +1,8 @@
 """Fixtures of the tests of core/: one thread, and a toy problem that a tiny quantized network has memorised."""
 
-import copy
-from dataclasses import replace
-
 import pytest
 import torch
-from toy_problem import memorised_problem
+from toy_problem import fresh_problem
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -16,12 +13,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="session")
-def _memorised(one_thread):
-    return memorised_problem("resnet18")
-
-
 @pytest.fixture
-def problem(_memorised):
+def problem(one_thread):
     """24 images to forget, 72 to retain, and a narrow 4w4a ResNet-18 that knows them all."""
-    return replace(_memorised, model=copy.deepcopy(_memorised.model))
+    return fresh_problem()

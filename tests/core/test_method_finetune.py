@@ -4,12 +4,13 @@ import torch
 from toy_problem import loss_on, parameters_of, seeded
 
 from core.data.loader import batches
-from core.train import TrainParams, fit
+from core.train import fit
+from core.unlearn import UnlearnParams
 from core.unlearn.finetune import finetune
 
 
 def test_is_plain_training_on_the_retain_set(problem):
-    params = TrainParams(epochs=2, batch_size=24)
+    params = UnlearnParams(epochs=2, batch_size=24)
     found = finetune(problem, params, seeded())
     generator = seeded()
     fit(
@@ -27,11 +28,11 @@ def test_is_plain_training_on_the_retain_set(problem):
 def test_a_vanishing_learning_rate_changes_no_parameter(problem):
     """A rate of 0 is refused; at 1e-30 no float moves, save for those that are exactly zero."""
     start = parameters_of(problem.model)
-    found = finetune(problem, TrainParams(epochs=2, lr=1e-30, batch_size=24), seeded())
+    found = finetune(problem, UnlearnParams(epochs=2, lr=1e-30, batch_size=24), seeded())
     for name, p in found.named_parameters():
         torch.testing.assert_close(p.detach(), start[name], rtol=0, atol=1e-25)
 
 
 def test_it_keeps_the_retain_loss_low(problem):
-    found = finetune(problem, TrainParams(epochs=2, batch_size=24), seeded())
+    found = finetune(problem, UnlearnParams(epochs=2, batch_size=24), seeded())
     assert loss_on(found, problem.retain) < 0.2

@@ -4,11 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
-from toy_problem import CLASSES, PLAIN, loss_on, parameters_of, seeded, toy_images
+from toy_problem import linear_problem, loss_on, parameters_of, seeded
 
-from core.train import TrainParams
-from core.unlearn import Problem
+from core.unlearn import UnlearnParams
 from core.unlearn.finetune import finetune
 from core.unlearn.gradient_ascent import GAParams, gradient_ascent
 
@@ -16,11 +14,8 @@ ONE_STEP = {"epochs": 1, "batch_size": 64, "momentum": 0.0, "weight_decay": 0.0}
 
 
 def logistic_problem():
-    images = toy_images(32)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(192, CLASSES)).eval()
-    nn.init.normal_(model[1].weight, std=0.01, generator=seeded())
-    nn.init.zeros_(model[1].bias)
-    return Problem(model, images, images, CLASSES, PLAIN, torch.device("cpu"))
+    problem = linear_problem(32, 1)
+    return replace(problem, retain=problem.forget)
 
 
 def test_one_step_raises_the_forget_loss():
@@ -34,7 +29,7 @@ def test_the_step_is_minus_fine_tunings_on_the_same_batch():
     problem = logistic_problem()
     start = parameters_of(problem.model)
     up = parameters_of(gradient_ascent(problem, GAParams(lr=1e-2, **ONE_STEP), seeded()))
-    down = parameters_of(finetune(problem, TrainParams(lr=1e-2, **ONE_STEP), seeded()))
+    down = parameters_of(finetune(problem, UnlearnParams(lr=1e-2, **ONE_STEP), seeded()))
     for name in start:
         torch.testing.assert_close(up[name] - start[name], start[name] - down[name], rtol=1e-3, atol=1e-7)
         assert not torch.equal(up[name], start[name])

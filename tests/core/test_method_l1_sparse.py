@@ -5,8 +5,7 @@ import torch
 from toy_problem import differing, parameters_of, seeded
 
 from core.quant import quantizer_parameters
-from core.train import TrainParams
-from core.unlearn import METHODS
+from core.unlearn import METHODS, UnlearnParams
 from core.unlearn.finetune import finetune
 from core.unlearn.l1_sparse import L1Params, l1_sparse, penalty_weight
 
@@ -31,7 +30,7 @@ def test_without_any_penalised_epoch_the_weight_is_zero(without):
 def test_alpha_zero_is_fine_tuning_bit_for_bit(problem):
     common = {"epochs": 2, "batch_size": 24, "lr": 0.02}
     sparse = l1_sparse(problem, L1Params(alpha=0, **common), seeded())
-    assert differing(sparse, finetune(problem, TrainParams(**common), seeded())) == []
+    assert differing(sparse, finetune(problem, UnlearnParams(**common), seeded())) == []
 
 
 def test_alpha_zero_is_fine_tuning_as_released_too(problem):
@@ -46,18 +45,22 @@ def test_alpha_zero_is_fine_tuning_as_released_too(problem):
     assert differing(*found) == []
 
 
+@pytest.mark.parametrize("penalise_norms", [False, True])
 @pytest.mark.parametrize("penalise_quantizers", [False, True])
-def test_the_penalty_moves_a_parameter_by_lr_alpha_sign(problem, penalise_quantizers):
-    """The gradient is α_e·sign(θ), 0 at exactly 0; quantizers are spared unless asked for."""
+def test_the_penalty_moves_a_parameter_by_lr_alpha_sign(problem, penalise_quantizers, penalise_norms):
+    """The gradient is α_e·sign(θ), 0 at exactly 0; quantizers and normalisation may be spared."""
     with torch.no_grad():
         problem.model.classifier.weight[0, :3] = 0
     lr, alpha = 0.01, 0.05
     common = ONE_STEP | {"lr": lr, "step_trust": None}
-    with_penalty = l1_sparse(
-        problem, L1Params(alpha=alpha, penalise_quantizers=penalise_quantizers, **common), seeded()
-    )
-    plain = parameters_of(finetune(problem, TrainParams(**common), seeded()))
+    asked = {"penalise_quantizers": penalise_quantizers, "penalise_norms": penalise_norms}
+    with_penalty = l1_sparse(problem, L1Params(alpha=alpha, **asked, **common), seeded())
+    plain = parameters_of(finetune(problem, UnlearnParams(**common), seeded()))
     spared = set() if penalise_quantizers else quantizer_parameters(problem.model)
+    if not penalise_norms:
+        norms = [name for name, m in problem.model.named_modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        assert len(norms) == 20
+        spared |= {f"{name}.{part}" for name in norms for part in ("weight", "bias")}
     start = parameters_of(problem.model)
     for name, p in with_penalty.named_parameters():
         sign = torch.zeros_like(start[name]) if name in spared else start[name].sign()
@@ -69,7 +72,7 @@ def test_the_penalty_moves_a_parameter_by_lr_alpha_sign(problem, penalise_quanti
 def test_the_penalty_shrinks_the_weights(problem):
     common = {"epochs": 3, "batch_size": 24, "lr": 0.02}
     sparse = l1_sparse(problem, L1Params(alpha=1e-2, **common), seeded())
-    plain = finetune(problem, TrainParams(**common), seeded())
+    plain = finetune(problem, UnlearnParams(**common), seeded())
     sizes = [
         sum(float(p.detach().abs().sum()) for p in m.parameters() if p.dim() > 1) for m in (sparse, plain)
     ]
@@ -80,4 +83,4 @@ def test_only_the_penalised_epochs_differ_from_fine_tuning(problem):
     """With every epoch without penalty, whatever alpha is, nothing is left of it."""
     common = {"epochs": 2, "batch_size": 24}
     sparse = l1_sparse(problem, L1Params(alpha=1.0, final_epochs_without=2, **common), seeded())
-    assert differing(sparse, finetune(problem, TrainParams(**common), seeded())) == []
+    assert differing(sparse, finetune(problem, UnlearnParams(**common), seeded())) == []

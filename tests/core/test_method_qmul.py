@@ -8,14 +8,25 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 from torch.nn import functional as F
-from toy_problem import AUGMENTING, CLASSES, PLAIN, differing, parameters_of, seeded, state_of, toy_images
+from toy_problem import (
+    AUGMENTING,
+    PLAIN,
+    Watch,
+    differing,
+    gradient_of,
+    length,
+    linear_problem,
+    parameters_of,
+    seeded,
+    state_of,
+)
 
 from core.data.loader import plain_batches
-from core.unlearn import METHODS, Problem
-from core.unlearn.gradient_norms import mean_gradient_norm
-from core.unlearn.qmul import QMULParams, gradient_weights, qmul, released_labels, similar_labels
+from core.unlearn import METHODS
+from core.unlearn.gradient_norms import gradient_norm
+from core.unlearn.qmul import QMULParams, gradient_weights, qmul
+from core.unlearn.similar_labels import released_labels, similar_labels
 
 SHORT = {"epochs": 2, "batch_size": 24, "lr": 0.01}
 RELEASED = METHODS["qmul"].released
@@ -121,7 +132,7 @@ def test_norms_are_means_over_batches(problem):
         sums.append(sum(norms))
 
     def measured(norm):
-        return mean_gradient_norm(model, plain_batches(problem.retain, 20, PLAIN), norm)
+        return gradient_norm(model, plain_batches(problem.retain, 20, PLAIN), norm)
 
     assert measured("global") == pytest.approx(sum(totals) / 4, rel=1e-4)
     assert measured("tensor_sum") == pytest.approx(sum(sums) / 4, rel=1e-4)
@@ -131,30 +142,13 @@ def test_measuring_changes_neither_state_nor_gradients(problem):
     for p in problem.model.parameters():
         p.grad = torch.full_like(p, 0.5)
     before = state_of(problem.model)
-    mean_gradient_norm(problem.model, plain_batches(problem.retain, 20, PLAIN))
+    gradient_norm(problem.model, plain_batches(problem.retain, 20, PLAIN))
     assert differing(before, problem.model) == []
     assert all(bool((p.grad == 0.5).all()) for p in problem.model.parameters())
 
 
-class Watch(nn.Module):
-    """Records, for every forward pass that is not a training step, what the measurement saw and left behind."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-        self.log = []
-
-    def forward(self, x):
-        self.log.append((self.training, torch.is_grad_enabled(), x.detach().clone(), state_of(self.inner)))
-        return self.inner(x)
-
-    def __deepcopy__(self, memo):
-        twin = Watch(copy.deepcopy(self.inner, memo))
-        twin.log = self.log
-        return twin
-
-
 def watched(problem, **options):
+    """What every forward pass that is not a training step saw and left behind."""
     model = Watch(problem.model)
     qmul(replace(problem, model=model), QMULParams(**(SHORT | options)), seeded())
     return model.log
@@ -222,31 +216,20 @@ def test_released_measurements_move_running_statistics(problem):
 # --- the step
 
 
-def linear_problem(count=1):
-    images = toy_images(2 * count, classes=CLASSES)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(192, CLASSES)).eval()
-    nn.init.normal_(model[1].weight, std=0.01, generator=seeded())
-    nn.init.zeros_(model[1].bias)
-    parts = images.select(torch.arange(count)), images.select(torch.arange(count, 2 * count))
-    return Problem(model, *parts, CLASSES, PLAIN, torch.device("cpu"))
-
-
-def gradient(model, images, labels):
-    loss = F.cross_entropy(model(PLAIN.normalise(images.pixels)), labels)
-    return torch.autograd.grad(loss, list(model.parameters()))
-
-
 def test_a_joint_step_is_equation_17():
     """One forget and one retain sample: the gradient is (w_f g_f + w_r g_r)/2."""
-    problem, told = linear_problem(), []
+    problem, told = linear_problem(1, 1), []
     lr = 0.01
     params = QMULParams(epochs=1, batch_size=2, lr=lr, momentum=0.0, weight_decay=0.0)
     found = qmul(problem, params, seeded(), lambda _e, facts: told.append(facts))
     model = problem.model
     p = model(PLAIN.normalise(problem.forget.pixels)).softmax(1)
     y_s = similar_labels(p, problem.forget.labels)
-    g_f, g_r = gradient(model, problem.forget, y_s), gradient(model, problem.retain, problem.retain.labels)
-    norm_f, norm_r = (math.sqrt(sum(float(g.square().sum()) for g in gs)) for gs in (g_f, g_r))
+    g_f, g_r = (
+        gradient_of(model, problem.forget, y_s),
+        gradient_of(model, problem.retain, problem.retain.labels),
+    )
+    norm_f, norm_r = length(g_f), length(g_r)
     w_f, w_r = norm_r / (norm_f + norm_r), norm_f / (norm_f + norm_r)
     assert told[0]["w_forget"] == pytest.approx(w_f, rel=1e-5)
     assert told[0]["w_retain"] == pytest.approx(w_r, rel=1e-5)
@@ -259,7 +242,7 @@ def test_a_joint_step_is_equation_17():
 
 def test_a_sequential_epoch_steps_on_the_weighted_forget_set_first():
     """S8: w_f·CE on the forget batch, then w_r·CE on the retain batch, each its own step."""
-    problem = linear_problem(3)
+    problem = linear_problem(3, 3)
     params = QMULParams(epochs=1, batch_size=8, lr=0.01, momentum=0.0, weight_decay=0.0, order="sequential")
     told = []
     found = qmul(problem, params, seeded(), lambda _e, facts: told.append(facts))
@@ -269,7 +252,7 @@ def test_a_sequential_epoch_steps_on_the_weighted_forget_set_first():
         (problem.forget, y_s, told[0]["w_forget"]),
         (problem.retain, problem.retain.labels, told[0]["w_retain"]),
     ):
-        for p, g in zip(model.parameters(), gradient(model, images, labels), strict=True):
+        for p, g in zip(model.parameters(), gradient_of(model, images, labels), strict=True):
             p.data.sub_(0.01 * weight * g)
     for name, p in parameters_of(found).items():
         torch.testing.assert_close(p, model.get_parameter(name).detach(), rtol=1e-4, atol=1e-6)
@@ -301,6 +284,7 @@ def test_every_option_is_one_of_the_named_departures():
         "label_refresh",
         "label_assignment",
         "measure_mode",
+        "measure_augmented",
         "norm",
         "order",
     }

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from scipy.stats import chisquare
-from toy_problem import CLASSES, PLAIN, seeded
+from toy_problem import CLASSES, PLAIN, class_problem, seeded
 
 from core.data.loader import Images
 from core.unlearn import METHODS, Problem
-from core.unlearn.random_labels import RLParams, epoch_in_order, random_labels, relabelled_epochs
+from core.unlearn.random_labels import RelabelledEpochs, RLParams, epoch_in_order, random_labels
 
 
 def marked_problem(forget=10, retain=30):
@@ -48,9 +48,17 @@ def test_two_classes_leave_only_the_other():
     assert random_labels(labels, 2, seeded(), False).tolist() == [1, 0, 0, 1]
 
 
+def test_no_image_of_a_forgotten_class_keeps_its_label_unless_the_truth_is_possible():
+    problem = class_problem(1)
+    for possible in (False, True):
+        epoch = RelabelledEpochs(problem, RLParams(true_label_possible=possible), seeded())
+        kept = torch.cat([b.labels for number in range(3) for b in epoch(number)]) == 1
+        assert bool(kept.any()) is possible
+
+
 def test_labels_are_drawn_afresh_for_every_epoch_and_the_data_keep_theirs():
     problem = marked_problem(forget=50)
-    epoch = relabelled_epochs(problem, RLParams(batch_size=256), seeded())
+    epoch = RelabelledEpochs(problem, RLParams(batch_size=256), seeded())
     drawn = []
     for number in range(2):
         batch = next(iter(epoch(number)))
@@ -61,7 +69,7 @@ def test_labels_are_drawn_afresh_for_every_epoch_and_the_data_keep_theirs():
 
 def test_retained_images_keep_their_labels():
     problem = marked_problem()
-    labels = [b.labels[~origin(b)] for b in relabelled_epochs(problem, RLParams(batch_size=8), seeded())(0)]
+    labels = [b.labels[~origin(b)] for b in RelabelledEpochs(problem, RLParams(batch_size=8), seeded())(0)]
     assert torch.cat(labels).bincount().tolist() == problem.retain.labels.bincount().tolist()
 
 
@@ -69,14 +77,14 @@ def test_retained_images_keep_their_labels():
 def test_an_epoch_reads_every_image_once(order):
     problem = marked_problem()
     params = RLParams(order=order, batch_size=8)
-    origins = torch.cat([origin(b) for b in relabelled_epochs(problem, params, seeded())(0)])
+    origins = torch.cat([origin(b) for b in RelabelledEpochs(problem, params, seeded())(0)])
     assert (int(origins.sum()), len(origins)) == (10, 40)
 
 
 def test_sequential_takes_the_forget_set_first_and_ends_on_retained_data():
     problem = marked_problem()
     params = RLParams(order="sequential", batch_size=8)
-    epoch = relabelled_epochs(problem, params, seeded())
+    epoch = RelabelledEpochs(problem, params, seeded())
     for number in range(3):
         kinds = [origin(b) for b in epoch(number)]
         assert all(bool((k == k[0]).all()) for k in kinds)  # no batch mixes the sets

@@ -1,15 +1,17 @@
 """SalUn (ALGORITHMS 4.6)."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
-from toy_problem import PLAIN, differing, parameters_of, seeded, state_of
+from toy_problem import PLAIN, differing, parameters_of, seeded, state_of, toy_model
 
-from core.quant import quantizer_parameters
+from core.quant import QuantSpec, quantizer_parameters
 from core.unlearn.random_labels import RLParams, rl
-from core.unlearn.salun import SalUnParams, forget_gradient, saliency_mask, salun
+from core.unlearn.salun import SalUnParams, forget_gradient, movable, saliency_mask, salun
 
 SHORT = {"epochs": 2, "batch_size": 24, "lr": 0.02}
 
@@ -93,9 +95,70 @@ def test_fraction_one_is_random_labels_bit_for_bit(problem, masked, augmented):
     assert differing(salun(problem, params, seeded()), rl(problem, RLParams(**SHORT), seeded())) == []
 
 
+def test_fraction_one_with_free_quantizers_is_random_labels_too(problem):
+    params = SalUnParams(fraction=1, mask_quantizers="free", **SHORT)
+    assert differing(salun(problem, params, seeded()), rl(problem, RLParams(**SHORT), seeded())) == []
+
+
 def test_fraction_zero_frozen_changes_no_parameter(problem):
     found = salun(problem, SalUnParams(fraction=0, **SHORT), seeded())
     assert differing(parameters_of(found), parameters_of(problem.model)) == []
+
+
+def test_fraction_zero_with_free_quantizers_moves_quantizers_alone(problem):
+    found = salun(problem, SalUnParams(fraction=0, mask_quantizers="free", **SHORT), seeded())
+    moved = set(differing(parameters_of(found), parameters_of(problem.model)))
+    assert moved
+    assert moved <= quantizer_parameters(problem.model)
+
+
+def test_running_statistics_are_never_masked(problem):
+    found = salun(problem, SalUnParams(fraction=0, **SHORT), seeded())
+    moved = differing(found, problem.model)
+    assert moved
+    assert all("running" in name or "tracked" in name for name in moved)
+
+
+def test_free_quantizers_take_no_part_in_the_ranking(problem):
+    """The mask over everything else is that of a network without them: exactly int(fraction · rest) entries."""
+    params = SalUnParams(fraction=0.3, mask_quantizers="free")
+    mask = movable(problem, params, seeded())
+    apart = quantizer_parameters(problem.model)
+    assert all(bool(mask[name].all()) for name in apart)
+    rest = {n: g for n, g in forget_gradient(problem, params, seeded()).items() if n not in apart}
+    assert differing({n: mask[n] for n in rest}, saliency_mask(rest, 0.3)) == []
+    assert mask.keys() == dict(problem.model.named_parameters()).keys()
+
+
+@pytest.mark.parametrize("quantizers", ["ranked", "free"])
+def test_the_first_epoch_tells_the_share_of_quantizer_parameters_that_may_not_move(problem, quantizers):
+    told = []
+    params = SalUnParams(fraction=0.6, mask_quantizers=quantizers, **SHORT)
+    found = salun(problem, params, seeded(), lambda _epoch, facts: told.append(facts))
+    start, end = parameters_of(problem.model), parameters_of(found)
+    apart = quantizer_parameters(problem.model)
+    held = sum(int((start[name] == end[name]).sum()) for name in apart)
+    share = told[0]["masked_quantizers"]
+    assert "masked_quantizers" not in told[1]
+    assert (0 < share < 0.9) if quantizers == "ranked" else (share == 0)
+    assert share == pytest.approx(held / sum(start[name].numel() for name in apart))
+
+
+def test_a_full_precision_network_has_no_quantizers_to_tell_of(problem):
+    told = []
+    full = replace(problem, model=toy_model(quant=QuantSpec()))
+    salun(full, SalUnParams(**SHORT | {"epochs": 1}), seeded(), lambda _epoch, facts: told.append(facts))
+    assert told[0].keys() == {"loss", "lr"}
+
+
+def test_a_parameter_without_gradient_counts_as_zero_and_ranks_last(problem):
+    """The published code crashes on one (pitfall c)."""
+    problem.model.register_parameter("unused", torch.nn.Parameter(torch.ones(5)))
+    gradients = forget_gradient(problem, SalUnParams(), seeded())
+    assert gradients["unused"].tolist() == [0.0] * 5
+    assert not saliency_mask(gradients, 0.5)["unused"].any()
+    found = salun(problem, SalUnParams(fraction=0.5, weight_decay=0.1, **SHORT), seeded())
+    assert found.get_parameter("unused").tolist() == [1.0] * 5
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])

@@ -1,20 +1,35 @@
 """What holds for every method under every protocol: purity, determinism, finite and valid results."""
 
-import copy
 import inspect
+import math
 from dataclasses import replace
 from functools import cache
 
 import pytest
 import torch
 from pydantic import ValidationError
-from toy_problem import differing, memorised_problem, parameters_of, seeded, state_of
+from toy_problem import (
+    CLASSES,
+    class_problem,
+    differing,
+    fresh_problem,
+    loss_on,
+    memorised_problem,
+    parameters_of,
+    seeded,
+    state_of,
+    two_class_problem,
+    untrained_problem,
+)
 
+from core.data import DATASETS
 from core.data.loader import Images
+from core.errors import BadInput
 from core.models import MODELS
-from core.quant import quantizer_faults
+from core.quant import QuantSpec, quantizer_faults
 from core.train import TrainParams
-from core.unlearn import METHODS
+from core.unlearn import METHODS, unknown_method
+from core.unlearn.retrain import RetrainParams
 
 PROTOCOLS = ("paper", "released")
 CASES = [
@@ -39,15 +54,6 @@ def short_params(name, protocol="paper"):
     return method.params(**shortened, **(method.released if protocol == "released" else {}))
 
 
-@cache
-def original(arch):
-    return memorised_problem(arch)
-
-
-def fresh_problem(arch="resnet18"):
-    return replace(original(arch), model=copy.deepcopy(original(arch).model))
-
-
 def run(problem, name, protocol="paper", seed=0, on_epoch=None):
     return METHODS[name].run(problem, short_params(name, protocol), seeded(seed), on_epoch)
 
@@ -62,7 +68,7 @@ def result(arch, name, protocol, seed=0):
 @every_case
 def test_the_original_is_left_bit_identical_and_in_its_mode(arch, name, protocol):
     problem, unlearned = result(arch, name, protocol)
-    assert differing(problem.model, original(arch).model) == []
+    assert differing(problem.model, memorised_problem(arch).model) == []
     assert not any(m.training for m in problem.model.modules())
     assert all(p.grad is None and p.requires_grad for p in problem.model.parameters())
     shared = {p.data_ptr() for p in problem.model.parameters()}
@@ -72,7 +78,8 @@ def test_the_original_is_left_bit_identical_and_in_its_mode(arch, name, protocol
 @every_case
 def test_the_data_are_left_alone(arch, name, protocol):
     problem, _ = result(arch, name, protocol)
-    for used, given in ((problem.forget, original(arch).forget), (problem.retain, original(arch).retain)):
+    given_problem = memorised_problem(arch)
+    for used, given in ((problem.forget, given_problem.forget), (problem.retain, given_problem.retain)):
         assert torch.equal(used.pixels, given.pixels)
         assert torch.equal(used.labels, given.labels)
 
@@ -90,9 +97,11 @@ def test_the_result_is_a_healthy_network_of_the_same_architecture_in_eval_mode(a
 
 
 @every_case
-def test_two_runs_are_bit_identical_whatever_the_global_generator_does(arch, name, protocol):
+def test_two_runs_are_bit_identical_and_leave_the_global_generator_alone(arch, name, protocol):
     torch.manual_seed(17)
+    state = torch.get_rng_state()
     again = run(fresh_problem(arch), name, protocol)
+    assert torch.equal(torch.get_rng_state(), state)
     assert differing(again, result(arch, name, protocol)[1]) == []
 
 
@@ -101,14 +110,6 @@ def test_another_generator_seed_gives_another_result(arch, name, protocol):
     other = run(fresh_problem(arch), name, protocol, seed=1)
     same = differing(other, result(arch, name, protocol)[1]) == []
     assert same is ((name, protocol) in NO_RANDOMNESS)
-
-
-def test_a_global_generator_is_not_consumed():
-    torch.manual_seed(3)
-    state = torch.get_rng_state()
-    for name in METHODS:
-        run(fresh_problem(), name)
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 def poisoned(images):
@@ -151,9 +152,10 @@ def test_retrain_does_not_depend_on_what_the_original_knew():
 
 
 @every_method
-def test_progress_is_told_once_per_epoch_with_finite_facts(method):
+def test_progress_is_told_once_per_epoch_with_finite_facts_and_changes_nothing(method):
     told = []
-    run(fresh_problem(), method.name, on_epoch=lambda epoch, facts: told.append((epoch, facts)))
+    found = run(fresh_problem(), method.name, on_epoch=lambda epoch, facts: told.append((epoch, facts)))
+    assert differing(found, result("resnet18", method.name, "paper")[1]) == []
     epochs = getattr(short_params(method.name), "epochs", 1)
     assert [epoch for epoch, _ in told] == list(range(epochs))
     values = [v for _, facts in told for v in facts.values()]
@@ -161,10 +163,53 @@ def test_progress_is_told_once_per_epoch_with_finite_facts(method):
     assert all(torch.isfinite(torch.tensor(v)) for v in values)
 
 
+# --- forgetting a whole class
+
+every_run = pytest.mark.parametrize(("name", "protocol"), [case[1:] for case in CASES])
+
+
+@every_run
+@pytest.mark.parametrize("make", [class_problem, two_class_problem], ids=["four", "two"])
+def test_a_whole_class_is_a_problem_like_any_other(make, name, protocol):
+    """The label to forget is in no retained image, and with two classes there is one wrong label."""
+    problem = make()
+    before = state_of(problem.model)
+    unlearned = run(problem, name, protocol)
+    assert differing(before, problem.model) == []
+    assert all(t.isfinite().all() for t in unlearned.state_dict().values())
+    assert quantizer_faults(unlearned) == {}
+    assert differing(parameters_of(unlearned), parameters_of(problem.model))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", ["retrain", "rl", "salun", "qmul", "qmul_no_sl", "qmul_no_agr"])
+def test_relabelling_a_whole_class_forgets_it_and_retraining_never_learns_it(name, protocol):
+    problem = class_problem(3)
+    longer = {"epochs": 4, "lr": 0.05, "batch_size": 24}
+    method = METHODS[name]
+    params = method.params(**(method.released if protocol == "released" else {}) | longer)
+    unlearned = method.run(problem, params, seeded(), None)
+    assert loss_on(problem.model, problem.forget) < 0.2
+    assert loss_on(unlearned, problem.forget) > math.log(CLASSES)  # less likely than by chance
+
+
+# --- every way to quantize
+
+QUANTIZATIONS = ("fp", "2w", "4w4a-lsq", "4w4a-pact", "4w4a-dsq", "4w4a-perchannel", "4w8a-released")
+
+
 @every_method
-def test_telling_progress_changes_nothing(method):
-    told = run(fresh_problem(), method.name, on_epoch=lambda _epoch, _facts: None)
-    assert differing(told, result("resnet18", method.name, "paper")[1]) == []
+@pytest.mark.parametrize("label", QUANTIZATIONS)
+def test_every_method_works_on_every_quantization(label, method):
+    problem = untrained_problem(QuantSpec.parse(label))
+    before = state_of(problem.model)
+    shortened = {key: value for key, value in SHORT.items() if key in method.params.model_fields}
+    params = method.params(**shortened | ({"epochs": 1} if "epochs" in shortened else {}))
+    unlearned = method.run(problem, params, seeded(), None)
+    assert differing(before, problem.model) == []
+    assert all(t.isfinite().all() for t in unlearned.state_dict().values())
+    assert quantizer_faults(unlearned) == {}
+    assert differing(parameters_of(unlearned), parameters_of(problem.model))
 
 
 # --- the registry
@@ -174,6 +219,41 @@ def test_names_are_the_keys_and_titles_are_unique():
     assert list(METHODS) == [m.name for m in METHODS.values()]
     assert len({m.title for m in METHODS.values()}) == len(METHODS)
     assert {"retrain", "ft", "ga", "iu", "rl", "l1_sparse", "salun", "qmul"} <= set(METHODS)
+    assert (METHODS["qmul_no_sl"].title, METHODS["qmul_no_agr"].title) == ("Q-MUL w/o SL", "Q-MUL w/o AGR")
+
+
+@pytest.mark.parametrize("name", ["ft_no_sl", "l1_sparse_no_agr", "retrain_no_"])
+def test_an_ablation_of_a_method_without_any_names_those_there_are(name):
+    error = unknown_method(name)
+    whole = name.partition("_no_")[0]
+    assert isinstance(error, BadInput)
+    assert str(error) == f"method '{name}': {whole} has no ablation; qmul has qmul_no_sl and qmul_no_agr"
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("qmul_no_slr", "qmul_no_sl"), ("salum", "salun"), ("salum_no_sl", "qmul_no_sl")]
+)
+def test_any_other_unknown_name_gets_the_nearest_one(name, nearest):
+    assert f"unknown method '{name}': did you mean '{nearest}'?" in str(unknown_method(name))
+
+
+def test_the_published_code_reads_the_sets_in_order_on_cifar10_and_svhn_alone():
+    """S8."""
+    sequential = {name for name, info in DATASETS.items() if info.published_order == "sequential"}
+    assert sequential == {"cifar10", "svhn"}
+
+
+@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if "order" in m.params.model_fields])
+def test_published_orders_are_orders_of_the_methods_that_have_one(name):
+    method = METHODS[name]
+    for info in DATASETS.values():
+        options = {**method.released, "order": info.published_order}
+        assert method.params(**options).order == info.published_order
+
+
+def test_retrain_has_no_probe():
+    with pytest.raises(ValidationError, match="probe"):
+        RetrainParams(probe=8)
 
 
 @every_method
@@ -205,10 +285,10 @@ def test_released_options_are_valid_and_differ_from_the_defaults(method):
         assert getattr(default, option) != value
 
 
-@pytest.mark.parametrize("name", [n for n in ITERATIVE if METHODS[n].released])
+@pytest.mark.parametrize("name", [*ITERATIVE, "retrain"])
 def test_released_methods_decay_quantizers_because_the_code_has_a_single_group(name):
     """Section 2: all iterative unlearners build ONE SGD over all parameters."""
-    assert METHODS[name].released.get("decay_quantizers") is True
+    assert METHODS[name].released["decay_quantizers"] is True
 
 
 @every_method
@@ -232,6 +312,8 @@ PUBLISHED = {
     "l1_sparse": {"lr": (1e-3, 1e-1), "alpha": (1e-6, 1e-4)},
     "salun": {"lr": (5e-4, 5e-2), "fraction": (0.1, 0.9)},
     "qmul": {"lr": (1e-3, 1e-1)},
+    "qmul_no_sl": {"lr": (1e-3, 1e-1)},
+    "qmul_no_agr": {"lr": (1e-3, 1e-1)},
     "retrain": {},
 }
 
@@ -243,15 +325,16 @@ def test_search_ranges_are_the_published_ones(name):
     assert {key: (found.low, found.high) for key, found in space.items()} == PUBLISHED[name]
 
 
-def test_qmul_searches_a_decade_higher_on_mobilenetv2():
-    found = METHODS["qmul"].space("mobilenetv2")["lr"]
+@pytest.mark.parametrize("name", ["qmul", "qmul_no_sl", "qmul_no_agr"])
+def test_qmul_searches_a_decade_higher_on_mobilenetv2(name):
+    found = METHODS[name].space("mobilenetv2")["lr"]
     assert (found.low, found.high) == (1e-2, 1e-1)
 
 
 def test_published_epochs_and_rates_are_the_defaults():
     epochs = {name: METHODS[name].params().epochs for name in ("retrain", *ITERATIVE)}
     assert (epochs["retrain"], epochs["ga"]) == (160, 5)
-    assert {epochs[name] for name in ("ft", "rl", "l1_sparse", "salun", "qmul")} == {10}
+    assert {epochs[name] for name in ITERATIVE if name != "ga"} == {10}
     assert METHODS["retrain"].params().lr == 0.1
 
 

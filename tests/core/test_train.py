@@ -57,6 +57,30 @@ def test_cosine_is_torchs_own():
         scheduler.step()
 
 
+def test_epoch_facts_are_asked_between_the_epochs_batches_and_its_first_step_and_told_with_it():
+    model, calls, told = toy_model(), [], []
+
+    def prepared(epoch):
+        calls.append(("batches", epoch))
+        return batches(toy_images(32), 32, PLAIN, seeded(epoch))
+
+    def facts(epoch):
+        calls.append(("facts", epoch))
+        model.eval()
+        return {"asked": float(epoch)}
+
+    def step(epoch):
+        calls.append(("step", epoch))
+        assert model.training
+
+    params = TrainParams(epochs=2, batch_size=32)
+    hooks = {"on_gradient": step, "epoch_facts": facts, "on_epoch": lambda _epoch, f: told.append(f)}
+    fit(model, prepared, params, seeded(), **hooks)
+    assert calls == [(what, epoch) for epoch in (0, 1) for what in ("batches", "facts", "step")]
+    assert [f["asked"] for f in told] == [0.0, 1.0]
+    assert all(f.keys() == {"loss", "lr", "asked"} for f in told)
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "constant"])
 def test_on_epoch_reports_mean_loss_and_learning_rate(schedule):
     losses, told = [], []
