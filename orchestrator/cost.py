@@ -20,6 +20,8 @@ _WORK: dict[str, Work] = {
     "l1_sparse": lambda p, _forget, retain: p["epochs"] * retain,
     "salun": lambda p, forget, retain: forget + p["epochs"] * (forget + retain),
     "qmul": lambda p, forget, retain: forget / 3 + 2 * p["epochs"] * (forget + retain),
+    "qmul_no_sl": lambda p, forget, retain: 2 * p["epochs"] * (forget + retain),
+    "qmul_no_agr": lambda p, forget, retain: forget / 3 + p["epochs"] * (forget + retain),
 }
 
 

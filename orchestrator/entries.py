@@ -7,6 +7,7 @@ from typing import Any
 from core.metrics.gap import FIGURES, average_gap
 from core.unlearn import METHODS
 from orchestrator.plan import Cell, Plan
+from orchestrator.variants import base_name
 from orchestrator.words import ORIGINAL
 from tasks.node import Node
 
@@ -56,18 +57,30 @@ def _figures(row: Row) -> dict[str, float]:
 
 
 def collect(plan: Plan, rows: Iterable[Row]) -> list[Entry]:
-    """Original, Retrain and the methods in registry order, for each problem and seed in the plan's order."""
+    """Original, Retrain and the methods in registry order, for each problem and seed in the plan's order.
+
+    A method's variants follow it in the order in which the grid names them.
+    """
     known = _Known(plan, {row["key"]: row for row in rows})
-    references = _references(plan)
+    references, methods = _references(plan), _methods(plan)
     entries = []
     for problem, original in plan.originals.items():
         reference = references.get(problem)
         at = [(problem._replace(method=ORIGINAL), original)]
         at += [(problem, reference)] if reference else []
-        cells = (problem._replace(method=name) for name in METHODS if name != "retrain")
-        at += [(cell, plan.cells[cell]) for cell in cells if cell in plan.cells]
+        at += [(cell, plan.cells[cell]) for cell in methods.get(problem, [])]
         entries += [known.entry(cell, key, reference) for cell, key in at]
     return entries
+
+
+def _methods(plan: Plan) -> dict[Cell, list[Cell]]:
+    """The cells of each problem but Retrain's, sorted."""
+    rank = {name: number for number, name in enumerate(METHODS)}
+    found: dict[Cell, list[Cell]] = {}
+    for cell in sorted(plan.cells, key=lambda c: (rank[base_name(c.method)], ":" in c.method)):
+        if cell.method != "retrain":
+            found.setdefault(cell.problem, []).append(cell)
+    return found
 
 
 def _references(plan: Plan) -> dict[Cell, str]:

@@ -1,5 +1,6 @@
 """What a grid is and what is left of it: counts and expected hours, as data and on the terminal."""
 
+import inspect
 from collections import Counter
 from typing import Any
 
@@ -9,9 +10,12 @@ from rich.console import Console
 from orchestrator import words
 from orchestrator.cost import CPU, GPU, CostModel
 from orchestrator.plan import Plan
+from orchestrator.recipes import RECIPES
 from orchestrator.spec import GridSpec
 from tasks.node import TRAINING
 from tasks.store import Store
+
+_SPLITS = {"one": "one split", "mismatched": "the original trained on another split"}
 
 
 def plan_facts(spec: GridSpec, grid: Plan, store: Store) -> dict[str, Any]:
@@ -23,6 +27,7 @@ def plan_facts(spec: GridSpec, grid: Plan, store: Store) -> dict[str, Any]:
         "recipe": spec.recipe,
         "store": store.uri,
         "cells": len(grid.cells),
+        "trials_per_cell": sorted({len(n.parents) - 1 for n in grid.nodes.values() if n.kind == "select"}),
         "nodes": grid.counts(),
         "done": len(grid.nodes) - len(left),
         "left": dict(Counter(node.kind for node in left)),
@@ -37,21 +42,22 @@ def cost_model(spec: GridSpec, grid: Plan, store: Store, finished: set[str]) -> 
     gpu = spec.resources.device != "cpu" and (spec.needs_gpu or torch.cuda.is_available())
     cost = CostModel(GPU if gpu else CPU)
     trained = [k for k in finished if k in grid.nodes and grid.nodes[k].kind in TRAINING]
-    for key in sorted(trained)[:200]:
-        cost.observe(grid.nodes[key], store.manifest(key).record.node_seconds or 0.0)
+    for key, manifest in store.manifests(sorted(trained)[:200], broken={}).items():
+        cost.observe(grid.nodes[key], manifest.record.node_seconds or 0.0)
     return cost
 
 
 def print_plan(spec: GridSpec, facts: dict[str, Any], console: Console) -> None:
     """The facts for a person."""
-    forget = [f"{100 * r:g} % at random" for r in spec.ratios] + [f"class {c}" for c in spec.classes]
-    rows = {
+    rows = {"recipe": _about(spec)} if spec.recipe in RECIPES else {}
+    rows |= {
         "datasets": ", ".join(spec.datasets),
         "networks": ", ".join(f"{a} {'/'.join(q.label for q in spec.quant_specs(a))}" for a in spec.archs),
-        "forgetting": ", ".join(forget),
+        "forgetting": _forgetting(spec),
         "methods": ", ".join(spec.methods),
         "seeds": ", ".join(map(str, spec.seeds)),
-        "search": f"{spec.search.mode}, {spec.search.trials} trials per cell, selected on {spec.select_on} figures",
+        "protocol": f"{spec.protocol}, {_SPLITS[spec.splits]}",
+        "search": _search(spec, facts["trials_per_cell"]),
         "cells": str(facts["cells"]),
         "nodes": " · ".join(
             f"{kind} {count - facts['left'].get(kind, 0)}/{count}" for kind, count in facts["nodes"].items()
@@ -62,3 +68,22 @@ def print_plan(spec: GridSpec, facts: dict[str, Any], console: Console) -> None:
     console.print(f"grid {spec.recipe}", style="bold")
     for name, text in rows.items():
         console.print(f"  {name:<11}{text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _about(spec: GridSpec) -> str:
+    """The first line of what a recipe says about itself."""
+    return (inspect.getdoc(RECIPES[spec.recipe]) or "").partition("\n")[0]
+
+
+def _forgetting(spec: GridSpec) -> str:
+    """`10, 30, 50 % at random`, or `class 0, 3`."""
+    if spec.classes:
+        return f"class {', '.join(map(str, spec.classes))}"
+    return f"{', '.join(f'{100 * ratio:g}' for ratio in spec.ratios)} % at random"
+
+
+def _search(spec: GridSpec, trials: list[int]) -> str:
+    """The budget: the same number of trials for every method, unless all that one searches is fixed."""
+    count = " or ".join(map(str, trials)) or "no"
+    noun = "trial" if trials == [1] else "trials"
+    return f"{spec.search.mode}, {count} {noun} per method and cell, selected on {spec.selects_on} figures"

@@ -1,7 +1,6 @@
 """`--set key=value` and `--spec FILE`: from a command line to plain values of a grid."""
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import yaml
 from core.errors import BadInput, unknown
 from orchestrator.recipes import RECIPES
 from orchestrator.spec import GridSpec, parse_spec
+from orchestrator.variants import json_or_text
 
 
 def grid_spec(recipe: str | None, file: Path | None, overrides: list[str]) -> GridSpec:
@@ -47,10 +47,6 @@ def _with_override(values: dict[str, Any], text: str) -> dict[str, Any]:
     key, separator, raw = text.partition("=")
     if not separator or not key:
         raise BadInput(f"--set '{text}': write key=value, such as data.limit=3000 or methods=ft,qmul")
-    try:
-        value = json.loads(raw)
-    except json.JSONDecodeError:
-        value = raw
     values = copy.deepcopy(values)
     *path, last = key.split(".")
     place = values
@@ -58,5 +54,5 @@ def _with_override(values: dict[str, Any], text: str) -> dict[str, Any]:
         if not isinstance(place.get(part), dict):
             place[part] = {}
         place = place[part]
-    place[last] = value
+    place[last] = json_or_text(raw)
     return values

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from core.unlearn import METHODS
 from orchestrator.search import grid_points
-from orchestrator.spec import GridSpec
-from tasks.node import Node, make_node
+from orchestrator.spec import GridSpec, node_params
+from orchestrator.variants import parse_method
+from tasks.node import Kind, Node, make_node
 
 
 class Cell(NamedTuple):
-    """Coordinates of one entry of the comparison: a method on a problem, at one seed."""
+    """Coordinates of one entry of the comparison: a method (its label) on a problem, at one seed."""
 
     dataset: str
     arch: str
@@ -64,7 +65,7 @@ def make_plan(spec: GridSpec) -> Plan:
 
 
 def _scenarios(spec: GridSpec) -> list[tuple[str, float]]:
-    return [("random", ratio) for ratio in spec.ratios] + [("class", float(c)) for c in spec.classes]
+    return [("class", float(c)) for c in spec.classes] or [("random", ratio) for ratio in spec.ratios]
 
 
 class _Builder:
@@ -84,14 +85,19 @@ class _Builder:
             "seed": seed,
             "validation": spec.validation,
         }
-        params = {"method": "original", "params": spec.original_params().model_dump(mode="json")}
-        self.original = self._add("original", (self.data.key,), self.base | params)
+        training: dict[str, Any] = {
+            "method": "original",
+            "params": node_params(spec.original_params()),
+        }
+        if spec.splits == "mismatched":  # published: the original's pool is another seed's (ALGORITHMS 1)
+            training["split_seed"] = (seed + 1) % 2**32
+        self.original = self._add("original", (self.data.key,), self.base | training)
 
     def add_problem(self, scenario: str, amount: float) -> None:
         """Retrain, every method's trials, their evaluations and selections, for one forget set."""
         base = self.base | {"scenario": scenario, "amount": amount}
-        retrain_params = self.spec.retrain_params().model_dump(mode="json")
-        retrain = self._add("retrain", (self.data.key,), base | self._method("retrain", retrain_params))
+        training = self._method("retrain", node_params(self.spec.retrain_params()))
+        retrain = self._add("retrain", (self.data.key,), base | training)
         reference = self._evaluation(retrain)
         at = Cell(**{name: base[name] for name in Cell._fields[:-1]}, method="retrain")
         if "retrain" in self.spec.methods:
@@ -99,21 +105,24 @@ class _Builder:
         # The original, seen through this problem's forget set, shows what there is to forget.
         original = self._evaluation(self.original, base | {"method": "original", "params": None})
         self.plan.originals[at] = original.key
-        for method in self.spec.methods:
-            if method != "retrain":
-                self.plan.cells[at._replace(method=method)] = self._search(method, base, reference).key
+        for label in self.spec.methods:
+            if label != "retrain":
+                self.plan.cells[at._replace(method=label)] = self._search(label, base, reference).key
 
-    def _search(self, method: str, base: dict[str, Any], reference: Node) -> Node:
-        """The trials of one cell and the node that chooses among them."""
-        fixed = frozenset(self.spec.params.get(method, {}))
-        evaluations = []
-        for point in grid_points(method, base["arch"], self.spec.search.trials, fixed):
-            tried = " ".join(f"{name} {value:g}" for name, value in point.items())
-            inputs = base | self._method(method, self.spec.method_params(method, point)) | {"tried": tried}
-            trial = self._add("trial", (self.data.key, self.original.key), inputs)
-            evaluations.append(self._evaluation(trial).key)
-        choice = {"method": method, "select_on": self.spec.select_on, "protocol": self.spec.protocol}
-        coordinates = {name: base[name] for name in Cell._fields[:-1]}
+    def _search(self, label: str, base: dict[str, Any], reference: Node) -> Node:
+        """The trials of one cell and the node that chooses among them.
+
+        Trials carry the method's plain name and all its parameters, so that variants share what is equal.
+        """
+        spec, name, evaluations = self.spec, parse_method(label).name, []
+        for point in grid_points(name, base["arch"], spec.search.trials, spec.fixed(label)):
+            params = spec.method_params(label, base["dataset"], point)
+            tried = " ".join(f"{what} {value:g}" for what, value in point.items())
+            inputs = base | self._method(name, params) | {"tried": tried}
+            trial = self._add("trial", (self.data.key, self.original.key), inputs, label)
+            evaluations.append(self._evaluation(trial, inputs | {"method": label}).key)
+        choice = {"method": label, "select_on": spec.selects_on, "protocol": spec.protocol}
+        coordinates = {axis: base[axis] for axis in Cell._fields[:-1]}
         return self._add("select", (reference.key, *dict.fromkeys(evaluations)), coordinates | choice)
 
     def _evaluation(self, model: Node, inputs: dict[str, Any] | None = None) -> Node:
@@ -125,6 +134,6 @@ class _Builder:
     def _method(name: str, params: dict[str, Any]) -> dict[str, Any]:
         return {"method": name, "method_revision": METHODS[name].revision, "params": params}
 
-    def _add(self, kind: Any, parents: tuple[str, ...], inputs: dict[str, Any]) -> Node:
-        node = make_node(kind, parents, inputs)
+    def _add(self, kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any], label: str = "") -> Node:
+        node = make_node(kind, parents, inputs, label)
         return self.plan.nodes.setdefault(node.key, node)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from orchestrator.paper_grids import PAPER_GRIDS
 from orchestrator.spec import DataSpec, GridSpec, LimitSpec, SearchSpec
 
 
@@ -15,7 +16,7 @@ def digits() -> GridSpec:
         widths={"resnet18": 0.125},
         original={"epochs": 20, "batch_size": 64},
         retrain={"epochs": 20},
-        params=_batches_of(64),
+        params={"all": {"batch_size": 64}},
         search=SearchSpec(trials=3),
     )
 
@@ -34,7 +35,7 @@ def cifar10_small() -> GridSpec:
         widths={"resnet18": 0.25},
         original={"epochs": 30, "batch_size": 64},
         retrain={"epochs": 30},
-        params=_batches_of(64),
+        params={"all": {"batch_size": 64}},
         data=DataSpec(limit=LimitSpec(train=3000, test=2000), augment=False),
         search=SearchSpec(trials=5),
     )
@@ -51,14 +52,74 @@ def full() -> GridSpec:
     )
 
 
-def _batches_of(size: int) -> dict[str, dict[str, object]]:
-    """Small data sets need small batches to make enough steps."""
-    names = ("ft", "ga", "iu", "rl", "l1_sparse", "salun", "qmul")
-    return {name: {"batch_size": size} for name in names}
+def fidelity() -> GridSpec:
+    """Every method beside itself with one switch turned, on 2,000 CIFAR-10 images.
+
+    The switches are the readings that the paper leaves open and the deeds of the published code, one at a
+    time; protocol=released turns a method's whole published set. One fixed setting for each method, strong
+    enough to move the network, so that a difference is the switch's and not the search's. What only acts
+    through augmentation is left out, as there is none here (see `cifar10_small`).
+    """
+    settings: dict[str, dict[str, object]] = {
+        "ft": {"lr": 0.1},
+        "ga": {"lr": 1e-3},
+        "iu": {"alpha": 10.0},
+        "rl": {"lr": 0.05},
+        "l1_sparse": {"lr": 0.1, "alpha": 1e-4},
+        "salun": {"lr": 0.05, "fraction": 0.5},
+        "qmul": {"lr": 0.1},
+        "qmul_no_sl": {"lr": 0.1},
+        "qmul_no_agr": {"lr": 0.1},
+    }
+    return GridSpec(
+        recipe="fidelity",
+        datasets=("cifar10",),
+        archs=("resnet18",),
+        ratios=(0.3,),
+        methods=("retrain", *(label for name in settings for label in _switched(name))),
+        seeds=(1, 2, 3),
+        widths={"resnet18": 0.125},
+        original={"epochs": 30, "batch_size": 64},
+        retrain={"epochs": 30},
+        params={"all": {"batch_size": 64}, **settings},
+        data=DataSpec(limit=LimitSpec(train=2000, test=2000), augment=False),
+        search=SearchSpec(trials=1),
+    )
+
+
+SWITCHES: dict[str, tuple[str, ...]] = {
+    "ft": ("decay_quantizers=true",),
+    "ga": ("decay_quantizers=true",),
+    "iu": ("variant=released", "move_quantizers=true"),
+    "rl": ("order=sequential", "true_label_possible=true", "protocol=released"),
+    "l1_sparse": ("penalise_quantizers=true", "penalise_norms=false"),
+    "salun": ("masked_weights=decaying", "mask_quantizers=free", "order=sequential", "protocol=released"),
+    "qmul": (
+        "label_rule=released",
+        "label_refresh=epoch",
+        "label_assignment=shuffled",
+        "measure_mode=train",
+        "norm=tensor_sum",
+        "norm=dataset",
+        "norm_over=weights",
+        "norm_labels=true",
+        "normaliser=weights",
+        "order=sequential",
+        "protocol=released",
+    ),
+    "qmul_no_agr": ("weights=half",),
+}
+
+
+def _switched(name: str) -> list[str]:
+    """A method's label and those of its variants."""
+    return [name, *(f"{name}:{switch}" for switch in SWITCHES.get(name, ()))]
 
 
 RECIPES: dict[str, Callable[[], GridSpec]] = {
     "digits": digits,
     "cifar10_small": cifar10_small,
+    "fidelity": fidelity,
     "full": full,
+    **PAPER_GRIDS,
 }

@@ -1,8 +1,9 @@
 """The grid as a typed value: what to train, forget, measure, search and keep."""
 
+import itertools
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from core.data import DATASETS
 from core.errors import BadInput, unknown
@@ -10,84 +11,62 @@ from core.models import MODELS
 from core.quant import QUANTIZERS, QuantSpec
 from core.unlearn import METHODS
 from core.unlearn.retrain import RetrainParams
+from orchestrator.checks import one_line, valid
+from orchestrator.spec_parts import (
+    DataSpec,
+    LimitSpec,
+    Names,
+    Part,
+    Ratios,
+    ResourceSpec,
+    SearchSpec,
+    TrackingSpec,
+    Whole,
+    Wholes,
+    once,
+)
+from orchestrator.variants import Protocol, Variant, parse_method, released_options, undone_ablation, worded
+
+__all__ = [
+    "PAPER_METHODS",
+    "DataSpec",
+    "GridSpec",
+    "LimitSpec",
+    "ResourceSpec",
+    "SearchSpec",
+    "TrackingSpec",
+    "node_params",
+    "parse_spec",
+]
+
+# The comparison of the paper. What else is in METHODS (ablations, methods of your own) runs where it is named.
+PAPER_METHODS = ("retrain", "ft", "ga", "iu", "rl", "l1_sparse", "salun", "qmul")
+ALL = "all"  # the key of `params` that stands for every method
+SelectOn = Literal["validation", "test"]
+SplitKind = Literal["one", "mismatched"]
 
 
-def _listed(value: object) -> object:
-    """A single value stands for a list of one; text is split at commas, as a command line writes lists."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return (value,) if isinstance(value, int | float) else value
+def _canonical(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Method labels as `parse_method` writes them, every one once."""
+    return once(tuple(parse_method(label).label for label in labels))
 
 
-def _plain(value: object) -> object:
-    return {"train": value, "test": value} if isinstance(value, int) else value
+class GridSpec(Part):
+    """A grid: datasets × archs × quantizers × (ratios or classes) × methods × seeds.
 
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
-Ratio = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class LimitSpec(_Part):
-    """Images kept of each split, drawn evenly over the classes; a plain number holds for both."""
-
-    train: Count | None = None
-    test: Count | None = None
-
-
-class DataSpec(_Part):
-    """root: where the data sets lie. cache: where decoded images go. limit: a smaller grid.
-
-    download: fetch what is missing. augment: crop and flip while training.
-    """
-
-    root: str | None = None
-    cache: str | None = None
-    limit: Annotated[LimitSpec, BeforeValidator(_plain)] | None = None
-    download: bool = False
-    augment: bool = True
-
-
-class SearchSpec(_Part):
-    """mode: how hyper-parameters are searched. trials: per cell, the same for every method."""
-
-    mode: Literal["grid"] = "grid"
-    trials: Count = 8
-
-
-class TrackingSpec(_Part):
-    """uri: an MLflow server, else a SQLite file in the store. enabled: false leaves MLflow alone."""
-
-    uri: str | None = None
-    enabled: bool = True
-
-
-class ResourceSpec(_Part):
-    """device: auto, cpu or cuda. gpus_per_slot: 0.5 packs two trials on a GPU. slots: an upper bound.
-
-    threads: CPU threads of a training node. Results repeat bit by bit for the same number of threads.
-    """
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    gpus_per_slot: Annotated[float, Field(gt=0)] = 1.0
-    slots: Count | None = None
-    threads: Count = 1
-
-
-class GridSpec(_Part):
-    """A grid: datasets × archs × quantizers × (ratios + classes) × methods × seeds.
-
-    quantizers: labels such as 4w4a, 2w, fp; "paper" is each network's published setting.
-    ratios: shares of the pool forgotten at random. classes: classes forgotten whole.
-    methods: names from core.unlearn; retrain is the reference and always runs.
+    quantizers: labels such as 4w4a, 2w, fp; "paper" is each network's published setting, and under
+    protocol=released that of the published code.
+    ratios: shares of the pool forgotten at random. classes: classes forgotten whole. One of the two.
+    methods: names from core.unlearn, the paper's eight unless set; with options a variant of a method, such
+    as qmul:order=sequential (see `orchestrator.variants`). retrain is the reference and always runs.
     protocol: paper (equations) or released (what the published code does where it differs).
-    select_on: figures that choose a cell's trial. keep: whose weights stay in the store.
+    select_on: figures that choose a cell's trial. split: whether one seed draws the pool of the original and
+    of the unlearning, or two, as published. None: by protocol, see `selects_on` and `splits`.
+    probe: images of each set on which methods measure gradient norms before every epoch; 0 measures nothing.
+    keep: whose weights stay in the store.
     validation: share of the training images held out. widths: channel multiplier by network.
-    original, retrain: their training. params: fixed hyper-parameters by method; a fixed one is not searched.
+    original, retrain: their training. params: fixed hyper-parameters by method, or under "all" those of every
+    method that has them; a fixed one is not searched.
     needs_gpu: a grid nobody should start on CPUs by accident.
     """
 
@@ -95,35 +74,44 @@ class GridSpec(_Part):
     datasets: Names
     archs: Names
     quantizers: Names = ("paper",)
-    ratios: Annotated[tuple[Ratio, ...], BeforeValidator(_listed)] = ()
-    classes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_listed)] = ()
-    methods: Names = tuple(METHODS)
-    seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_listed), Field(min_length=1)
-    ] = (1,)
-    protocol: Literal["paper", "released"] = "paper"
-    select_on: Literal["validation", "test"] = "validation"
+    ratios: Ratios = ()
+    classes: Wholes = ()
+    methods: Annotated[Names, AfterValidator(_canonical)] = PAPER_METHODS
+    seeds: Annotated[Wholes, Field(min_length=1)] = (1,)
+    protocol: Protocol = "paper"
+    select_on: SelectOn | None = None
+    split: SplitKind | None = None
+    probe: Whole = 0
     keep: Literal["selected", "all"] = "selected"
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    widths: dict[str, Annotated[float, Field(gt=0)]] = {}
-    original: dict[str, Any] = {}
-    retrain: dict[str, Any] = {}
-    params: dict[str, dict[str, Any]] = {}
+    widths: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    original: dict[str, Any] = Field(default_factory=dict)
+    retrain: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, dict[str, Any]] = Field(default_factory=dict)
     data: DataSpec = DataSpec()
     search: SearchSpec = SearchSpec()
     tracking: TrackingSpec = TrackingSpec()
     resources: ResourceSpec = ResourceSpec()
     needs_gpu: bool = False
 
+    @property
+    def selects_on(self) -> SelectOn:
+        """The figures that choose a trial: validation, under protocol=released test."""
+        return self.select_on or ("test" if self.protocol == "released" else "validation")
+
+    @property
+    def splits(self) -> SplitKind:
+        """Whether one split serves the whole problem, or, under protocol=released, a second one the original."""
+        return self.split or ("mismatched" if self.protocol == "released" else "one")
+
     @model_validator(mode="after")
-    def _names_exist(self) -> Self:
+    def _fits_together(self) -> Self:
         """Every name is in its registry, every class in its data set, every parameter in its method."""
         for what, names, registry in (
             ("dataset", self.datasets, DATASETS),
             ("architecture", self.archs, MODELS),
-            ("method", self.methods, METHODS),
             ("architecture", self.widths, MODELS),
-            ("method", self.params, METHODS),
+            ("method", self.params, (ALL, *METHODS)),
         ):
             for name in names:
                 if name not in registry:
@@ -133,12 +121,18 @@ class GridSpec(_Part):
                 if quant.quantizer not in QUANTIZERS:
                     raise unknown("quantizer", quant.quantizer, QUANTIZERS)
         self._check_scenarios()
+        self._check_split()
         self._check_params()
         return self
 
     def _check_scenarios(self) -> None:
         if not self.ratios and not self.classes:
             raise BadInput("nothing to forget: set ratios (such as 0.1) or classes (such as 0)")
+        if self.ratios and self.classes:
+            raise BadInput(
+                f"ratios={_text(self.ratios)} contradicts classes={_text(self.classes)}: "
+                "a class is forgotten whole; set one of them to []"
+            )
         for dataset in self.datasets:
             for label in self.classes:
                 if label >= DATASETS[dataset].classes:
@@ -147,23 +141,57 @@ class GridSpec(_Part):
                         f"classes: {dataset} has no class {label} (valid: 0-{last}; nearest: {last})"
                     )
 
-    def _check_params(self) -> None:
-        if self.validation == 0 and self.select_on == "validation":
+    def _check_split(self) -> None:
+        if self.splits == "mismatched":
+            mismatched = "split=mismatched" if self.split else "split=mismatched (protocol=released)"
+            if self.validation == 0:
+                raise BadInput(
+                    f"{mismatched} contradicts validation=0: without a held-out share there is one pool; "
+                    "set validation=0.1 or split=one"
+                )
+            if self.selects_on == "validation":
+                raise BadInput(
+                    f"{mismatched} contradicts select_on=validation: the original trained on most of those "
+                    "images; set select_on=test or split=one"
+                )
+        if self.validation == 0 and self.selects_on == "validation":
             raise BadInput(
                 "validation=0 contradicts select_on=validation; hold images out, or set select_on=test"
             )
-        for name, params in self.params.items():
-            _valid(f"params.{name}", METHODS[name].params, {**self._released(name), **params})
+
+    def _check_params(self) -> None:
+        if "retrain" in self.params:
+            raise BadInput(
+                "params.retrain contradicts retrain: Retrain's training is set by retrain.epochs=…"
+            )
+        self._check_shared_params()
+        named = {name: f"params.{name}" for name in self.params if name != ALL}
+        named |= {label: f"methods: '{label}'" for label in self.methods if ":" in label}
+        for (label, where), dataset in itertools.product(named.items(), self.datasets):
+            variant = parse_method(label)
+            values = valid(where, variant.method.params, self._given(variant, dataset))
+            undone = undone_ablation(variant.name, values)
+            if undone:
+                raise BadInput(f"{where}: {undone} contradicts {variant.name}, which then ablates nothing")
         self.original_params()
         self.retrain_params()
 
-    def _released(self, method: str) -> dict[str, Any]:
-        return dict(METHODS[method].released) if self.protocol == "released" else {}
+    def _check_shared_params(self) -> None:
+        """Every name under params.all is some method's, every value right where it goes."""
+        known = {field for method in METHODS.values() for field in method.params.model_fields}
+        for field in self.params.get(ALL, {}):
+            if field not in known:
+                raise unknown(f"hyper-parameter in params.{ALL}", field, sorted(known))
+        for label, dataset in itertools.product(self.methods if ALL in self.params else (), self.datasets):
+            if label != "retrain":
+                variant = parse_method(label)
+                valid(f"params.{ALL}", variant.method.params, self._given(variant, dataset))
 
     def quant_specs(self, arch: str) -> list[QuantSpec]:
         """The quantization settings of a network, in order, without repeats."""
-        paper = MODELS[arch].paper_quant
-        specs = [paper if label == "paper" else QuantSpec.parse(label) for label in self.quantizers]
+        info = MODELS[arch]
+        published = info.released_quant if self.protocol == "released" else info.paper_quant
+        specs = [published if label == "paper" else QuantSpec.parse(label) for label in self.quantizers]
         return list(dict.fromkeys(specs))
 
     def width(self, arch: str) -> float:
@@ -172,28 +200,50 @@ class GridSpec(_Part):
 
     def original_params(self) -> RetrainParams:
         """Training of the originals: the paper's 182 epochs unless set."""
-        return RetrainParams.model_validate(
-            _valid("original", RetrainParams, {"epochs": 182, **self.original})
-        )
+        return self._training("original", {"epochs": 182, **self.original})
 
     def retrain_params(self) -> RetrainParams:
         """Training of the references: the paper's 160 epochs unless set; the same loop as the originals'."""
         shared = {k: v for k, v in self.original.items() if k != "epochs"}
-        return RetrainParams.model_validate(_valid("retrain", RetrainParams, {**shared, **self.retrain}))
+        return self._training("retrain", {**shared, **self.retrain})
 
-    def method_params(self, method: str, searched: dict[str, float]) -> dict[str, Any]:
-        """Full hyper-parameters of a trial: defaults, then the protocol, then the grid's, then the searched."""
-        chosen = {**self._released(method), **self.params.get(method, {}), **searched}
-        return METHODS[method].params(**chosen).model_dump(mode="json")
+    def _training(self, where: str, values: dict[str, Any]) -> RetrainParams:
+        released = METHODS["retrain"].released if self.protocol == "released" else {}
+        return RetrainParams(**valid(where, RetrainParams, {**released, **values}))
+
+    def method_params(self, label: str, dataset: str, searched: dict[str, float]) -> dict[str, Any]:
+        """Full hyper-parameters of a trial: defaults, then the protocol's, the grid's, the variant's, the searched."""
+        variant = parse_method(label)
+        return node_params(variant.method.params(**{**self._given(variant, dataset), **searched}))
+
+    def fixed(self, label: str) -> frozenset[str]:
+        """Hyper-parameters of a method or variant that the grid or the label sets, and no search varies."""
+        variant = parse_method(label)
+        return frozenset({**self.fixed_params(variant.name), **variant.options})
+
+    def fixed_params(self, method: str) -> dict[str, Any]:
+        """What `params` sets for a method, by its own name or for all."""
+        fields = METHODS[method].params.model_fields
+        shared = {name: value for name, value in self.params.get(ALL, {}).items() if name in fields}
+        return {**shared, **self.params.get(method, {})}
+
+    def _given(self, variant: Variant, dataset: str) -> dict[str, Any]:
+        """What is set for a variant before the search; the nearer to the method, the stronger."""
+        method, protocol = variant.method, variant.protocol or self.protocol
+        released = released_options(method, dataset) if protocol == "released" else {}
+        probe = {"probe": self.probe} if self.probe and "probe" in method.params.model_fields else {}
+        fixed = worded(method, self.fixed_params(variant.name))
+        return {**released, **probe, **fixed, **variant.options}
 
 
-def _valid(where: str, model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
-    """The values, if the model takes them; BadInput in one line otherwise."""
-    try:
-        model.model_validate(values)
-    except ValidationError as error:
-        raise BadInput(f"{where}: {one_line(error, model)}") from error
-    return values
+def node_params(params: BaseModel) -> dict[str, Any]:
+    """Hyper-parameters as a node's inputs. `probe` changes no result, so it is part of a key only where it is on."""
+    values = params.model_dump(mode="json")
+    return {name: value for name, value in values.items() if name != "probe" or value}
+
+
+def _text(values: tuple[float, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)
 
 
 def parse_spec(values: dict[str, Any]) -> GridSpec:
@@ -202,29 +252,3 @@ def parse_spec(values: dict[str, Any]) -> GridSpec:
         return GridSpec.model_validate(values)
     except ValidationError as error:
         raise BadInput(one_line(error, GridSpec)) from error
-
-
-def one_line(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first thing pydantic objects to, as one line with the nearest valid value where there is one."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, BadInput):
-        return f"{place}: {cause}" if place else str(cause)
-    if first["type"] == "extra_forbidden":
-        owner = _model_at(model, first["loc"][:-1])
-        return str(unknown("key", place, _full_names(owner, first["loc"][:-1])))
-    return f"{place}: {first['msg'].lower()} (got {str(first['input'])!r:.60})"
-
-
-def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model that owns the fields at a path of an error."""
-    for name in path:
-        default = model.model_fields[str(name)].default if str(name) in model.model_fields else None
-        kinds = {"limit": LimitSpec}
-        model = type(default) if isinstance(default, BaseModel) else kinds.get(str(name), model)
-    return model
-
-
-def _full_names(owner: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    return [".".join([*(str(p) for p in path), field]) for field in owner.model_fields]

@@ -21,13 +21,23 @@ _TITLES = {
     "mobilenetv2": "MobileNetV2",
     ORIGINAL: "Original",
 }
-_QUANTIZERS = {"lsq_plus": "LSQ+", "pact": "PACT", "dsq": "DSQ"}
+_QUANTIZERS = {
+    "lsq_plus": "LSQ+",
+    "lsq": "LSQ",
+    "lsq_released": "LSQ as published",
+    "pact": "PACT",
+    "dsq": "DSQ",
+}
 _HOUR, _MINUTE = 3600, 60
 
 
 def title(name: str) -> str:
-    """A dataset's, network's or method's name for tables."""
-    return METHODS[name].title if name in METHODS else _TITLES.get(name, name)
+    """A dataset's, network's or method's name for tables; `Q-MUL (order sequential)` for a variant's label."""
+    method, *options = name.split(":")
+    if method not in METHODS:
+        return _TITLES.get(name, name)
+    words = ", ".join(option.replace("=", " ", 1) for option in options)
+    return METHODS[method].title + (f" ({words})" if words else "")
 
 
 def scenario(kind: str, amount: float) -> str:
@@ -46,9 +56,12 @@ def quantization(label: str) -> str:
         if weights == activations
         else f"{weights} weights, {activations} activations"
     )
-    ends = "8-bit" if spec.ends == "eight_bits" else "full-precision"
-    quantizer = _QUANTIZERS.get(spec.quantizer, spec.quantizer)
-    return f"{bits} ({quantizer}; first and last layer {ends})"
+    details = [_QUANTIZERS.get(spec.quantizer, spec.quantizer)]
+    details += ["weights per channel"] if spec.granularity == "channel" else []
+    details += [f"first and last layer {'8-bit' if spec.ends == 'eight_bits' else 'full-precision'}"]
+    details += ["shortcuts full-precision"] if spec.shortcuts == "full_precision" else []
+    details += ["published blocks"] if spec.blocks == "released" else []
+    return f"{bits} ({'; '.join(details)})"
 
 
 def _bits(bits: int | None) -> str:

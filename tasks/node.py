@@ -17,12 +17,16 @@ TRAINING: frozenset[Kind] = frozenset({"original", "retrain", "trial"})
 
 @dataclass(frozen=True)
 class Node:
-    """kind, key (64 hex digits), keys of the nodes it reads, and its inputs as JSON values."""
+    """kind, key (64 hex digits), keys of the nodes it reads, and its inputs as JSON values.
+
+    label: what people call its method where `inputs` only have the plain name; no part of the key.
+    """
 
     kind: Kind
     key: str
     parents: tuple[str, ...]
     inputs: dict[str, Any] = field(hash=False)
+    label: str = field(default="", compare=False)
 
     @property
     def affinity(self) -> tuple[str, str, str]:
@@ -42,7 +46,8 @@ class Node:
             i.get("scenario"),
             i.get("amount"),
         ]
-        parts += [None if self.kind in ("original", "retrain") else i.get("method"), i.get("tried")]
+        method = None if self.kind in ("original", "retrain") else self.label or i.get("method")
+        parts += [method, i.get("tried")]
         seed = i.get("seed")
         return " ".join(str(p) for p in parts if p not in (None, "")) + (
             "" if seed is None else f" seed {seed}"
@@ -54,7 +59,7 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def make_node(kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any]) -> Node:
+def make_node(kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any], label: str = "") -> Node:
     """A node with its key: SHA-256 over kind, revision, inputs and the parents' keys."""
     identity = {"kind": kind, "revision": REVISIONS[kind], "inputs": inputs, "parents": parents}
-    return Node(kind, hashlib.sha256(canonical(identity)).hexdigest(), parents, inputs)
+    return Node(kind, hashlib.sha256(canonical(identity)).hexdigest(), parents, inputs, label)

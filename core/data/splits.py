@@ -23,9 +23,10 @@ def split(labels: Tensor, scenario: Scenario, amount: float, seed: int, validati
     """Splits a training set for one unlearning problem.
 
     The validation share is drawn class by class with RandomState(seed), the forget set with
-    RandomState(seed - 1), as published. Deliberate deviation: the published code trains its original
-    model on the pool of seed 1 and unlearns on the pool of its seed argument (2 by default), so that a
-    tenth of the forget set was never trained on; here one seed serves both.
+    RandomState(seed - 1), as published. The published code trains its original model on the pool of seed 1
+    and unlearns on the pool of its seed argument (2 by default), so that a tenth of the forget set was never
+    trained on. Deliberate deviation: one seed serves both, unless an original is trained on `pool_indices`
+    of another seed, which is what a grid's split=mismatched does.
 
     Args:
         labels: int64, N.
@@ -37,8 +38,8 @@ def split(labels: Tensor, scenario: Scenario, amount: float, seed: int, validati
     Raises BadInput for a ratio outside (0, 1), a class that is not there, or an empty part.
     """
     labels_N = labels.cpu().numpy()
-    held = validation_indices(labels, validation, seed).numpy()
-    pool = np.setdiff1d(np.arange(len(labels_N)), held)
+    pool = pool_indices(labels, validation, seed).numpy()
+    held = np.setdiff1d(np.arange(len(labels_N)), pool)
     forget = _forget_indices(labels_N, pool, scenario, amount, seed)
     retain = np.setdiff1d(pool, forget)
     if len(forget) == 0 or len(retain) == 0:
@@ -46,6 +47,12 @@ def split(labels: Tensor, scenario: Scenario, amount: float, seed: int, validati
             f"{scenario} forgetting of {amount} leaves {len(forget)} images to forget, {len(retain)} to retain"
         )
     return Split(*(torch.from_numpy(np.sort(part)) for part in (forget, retain, held)))
+
+
+def pool_indices(labels: Tensor, validation: float, seed: int) -> Tensor:
+    """Sorted indices that training may see, int64: everything but the validation share."""
+    held = validation_indices(labels, validation, seed).numpy()
+    return torch.from_numpy(np.setdiff1d(np.arange(len(labels)), held))
 
 
 def validation_indices(labels: Tensor, share: float, seed: int) -> Tensor:

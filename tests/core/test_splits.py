@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.data.splits import split, validation_indices
+from core.data.splits import pool_indices, split, validation_indices
 from core.errors import BadInput
 
 CIFAR10 = torch.arange(50_000) % 10
@@ -90,6 +90,26 @@ def test_validation_does_not_depend_on_what_is_forgotten():
     held = set(validation_indices(labels, 0.1, 4).tolist())
     assert parts_of(split(labels, "random", 0.5, seed=4))[2] == held
     assert parts_of(split(labels, "class", 1, seed=4))[2] == held
+
+
+def test_the_pool_is_what_is_forgotten_and_what_is_retained():
+    found = split(CIFAR10, "random", 0.3, seed=4)
+    pool = pool_indices(CIFAR10, 0.1, 4)
+    assert torch.equal(pool, torch.cat([found.forget, found.retain]).sort().values)
+    assert pool.dtype == torch.int64
+    assert torch.equal(pool_indices(CIFAR10, 0.0, 4), torch.arange(50_000))
+
+
+@pytest.mark.parametrize(("scenario", "amount"), [("random", 0.1), ("random", 0.5), ("class", 0)])
+def test_a_tenth_of_what_is_forgotten_lies_outside_the_pool_of_another_seed(scenario, amount):
+    """The published mismatch: the original's pool is of seed 1, forget and retain set are of seed 2."""
+    seen = pool_indices(CIFAR10, 0.1, 1)
+    found = split(CIFAR10, scenario, amount, seed=2)
+    for part in (found.forget, found.retain):
+        outside = 1 - torch.isin(part, seen).double().mean().item()
+        assert outside == pytest.approx(0.1, abs=0.015)
+    # and nine tenths of its validation images have been trained on
+    assert torch.isin(found.validation, seen).double().mean().item() == pytest.approx(0.9, abs=0.015)
 
 
 def test_numpys_global_generator_is_left_alone():

@@ -16,6 +16,41 @@ def changed(spec, **fields):
     return type(spec).model_validate(spec.model_dump(mode="json") | fields)
 
 
+@pytest.mark.parametrize(
+    ("name", "cells", "originals", "retrains"),
+    [
+        ("table1", 2 * 3 * 8, 2, 6),
+        ("table2", 4, 1, 1),
+        ("table3", 2 * 5, 2, 2),
+        ("table4", 8, 1, 1),
+        ("table5", 8, 1, 1),
+        ("table6", 8, 1, 1),
+        ("table7", 3 * 8, 1, 3),
+        ("table8", 3 * 8, 1, 3),
+        ("table9", 3 * 8, 1, 3),
+        ("figure1", 2 * 3, 2, 2),
+        ("figure3", 8, 1, 1),
+        ("figure4", 8, 1, 1),
+        ("full", 192, 8, 24),
+        ("fidelity", 3 * 35, 3, 3),
+    ],
+)
+def test_a_recipe_is_as_many_cells_as_its_table_has_rows(name, cells, originals, retrains):
+    plan = make_plan(RECIPES[name]())
+    counts = plan.counts()
+    assert (len(plan.cells), counts["original"], counts["retrain"]) == (cells, originals, retrains)
+
+
+def test_table1_shares_its_models_with_the_whole_paper():
+    assert make_plan(RECIPES["table1"]()).nodes.keys() <= make_plan(full()).nodes.keys()
+
+
+def test_every_recipe_of_the_paper_needs_a_gpu_and_only_figure1_probes():
+    of_the_paper = {name: make() for name, make in RECIPES.items() if name.startswith(("table", "figure"))}
+    assert all(spec.needs_gpu and spec.recipe == name for name, spec in of_the_paper.items())
+    assert [name for name, spec in of_the_paper.items() if spec.probe] == ["figure1"]
+
+
 def test_the_whole_paper_is_192_cells_on_8_originals_and_24_retrains():
     plan = make_plan(full())
     counts = plan.counts()
@@ -85,6 +120,8 @@ def test_what_changes_an_original_changes_its_key(field, value):
         ("tracking", {"enabled": False}),
         ("resources", {"slots": 1}),
         ("data", {"root": "/x"}),
+        ("select_on", "validation"),
+        ("split", "one"),
     ],
 )
 def test_what_changes_no_result_changes_no_key(field, value):
@@ -105,6 +142,72 @@ def test_a_fixed_learning_rate_is_not_searched():
         if n.inputs.get("method") == "ft" and n.kind == "trial"
     }
     assert rates == {0.02}
+
+
+def keys(plan, *kinds, **inputs):
+    """Keys of the nodes of some kinds that have some inputs."""
+    chosen = (n for n in plan.nodes.values() if n.kind in kinds)
+    return {n.key for n in chosen if all(n.inputs.get(name) == value for name, value in inputs.items())}
+
+
+def test_a_mismatched_split_changes_the_originals_pool_and_nothing_but_what_reads_it():
+    one = make_plan(changed(digits(), select_on="test"))
+    two = make_plan(changed(digits(), select_on="test", split="mismatched"))
+    (original,) = (n for n in two.nodes.values() if n.kind == "original")
+    assert (original.inputs["seed"], original.inputs["split_seed"]) == (1, 2)
+    assert keys(one, "original").isdisjoint(keys(two, "original"))
+    assert keys(one, "trial").isdisjoint(keys(two, "trial"))
+    assert keys(one, "data", "retrain") == keys(two, "data", "retrain")
+    assert not any("split_seed" in n.inputs for n in one.nodes.values())
+
+
+def test_the_last_seed_has_a_neighbour():
+    spec = changed(digits(), select_on="test", split="mismatched", seeds=(2**32 - 1,))
+    (original,) = (n for n in make_plan(spec).nodes.values() if n.kind == "original")
+    assert original.inputs["split_seed"] == 0
+
+
+def test_a_probe_changes_trials_alone():
+    plain, probed = make_plan(digits()), make_plan(changed(digits(), probe=64))
+    same = ("data", "original", "retrain")
+    assert keys(plain, *same) == keys(probed, *same)
+    assert keys(plain, "trial", method="rl").isdisjoint(keys(probed, "trial", method="rl"))
+    assert keys(plain, "trial", method="iu") == keys(probed, "trial", method="iu")
+
+
+def test_a_variant_is_a_cell_of_its_own_whose_trials_carry_the_plain_name():
+    label = "rl:order=sequential"
+    plan = make_plan(changed(digits(), methods=["retrain", "rl", label]))
+    assert [cell.method for cell in plan.cells] == ["retrain", "rl", label]
+    (select,) = (plan.nodes[key] for cell, key in plan.cells.items() if cell.method == label)
+    assert select.inputs["method"] == label
+    for evaluation in (plan.nodes[key] for key in select.parents[1:]):
+        trial = plan.nodes[evaluation.parents[0]]
+        assert (evaluation.inputs["method"], trial.inputs["method"]) == (label, "rl")
+        assert trial.inputs["params"]["order"] == "sequential"
+        assert f" {label} lr " in trial.words
+
+
+def test_variants_with_equal_parameters_share_their_trials():
+    alone = make_plan(changed(digits(), methods=["rl"]))
+    both = make_plan(changed(digits(), methods=["rl", "rl:order=joint"]))
+    assert keys(alone, "trial") == keys(both, "trial")
+    assert len(keys(both, "select")) == 2 * len(keys(alone, "select"))
+    assert alone.nodes.keys() <= both.nodes.keys()
+
+
+def test_spelling_a_variant_differently_changes_no_key():
+    spellings = ("qmul:order=sequential:norm=dataset", "qmul:norm=dataset:order=sequential")
+    one, other = (make_plan(changed(digits(), methods=[label])) for label in spellings)
+    assert one.nodes.keys() == other.nodes.keys()
+
+
+def test_what_a_variant_fixes_is_not_searched():
+    plan = make_plan(changed(digits(), methods=["salun:fraction=0.3", "ft:lr=0.02"]))
+    tried = {n.inputs["tried"] for n in plan.nodes.values() if n.kind == "trial"}
+    assert tried == {"lr 0.0005", "lr 0.005", "lr 0.05", ""}
+    fractions = {n.inputs["params"].get("fraction") for n in plan.nodes.values() if n.kind == "trial"}
+    assert fractions == {0.3, None}
 
 
 def test_revisions_are_part_of_keys(monkeypatch):

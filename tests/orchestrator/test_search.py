@@ -32,6 +32,32 @@ def test_q_mul_starts_a_decade_higher_on_mobilenetv2():
     assert grid_points("qmul", "mobilenetv2", 2, frozenset()) == [{"lr": 0.01}, {"lr": 0.1}]
 
 
+TENTHS = (1e-3, 1e-1)
+
+
+@pytest.mark.parametrize(
+    ("name", "ranges"),
+    [
+        ("ft", {"lr": TENTHS}),
+        ("ga", {"lr": (1e-5, 1e-3)}),
+        ("iu", {"alpha": (1, 20)}),
+        ("rl", {"lr": TENTHS}),
+        ("l1_sparse", {"lr": TENTHS, "alpha": (1e-6, 1e-4)}),
+        ("salun", {"lr": (5e-4, 5e-2), "fraction": (0.1, 0.9)}),
+        ("qmul", {"lr": TENTHS}),
+        ("qmul_no_sl", {"lr": TENTHS}),
+        ("qmul_no_agr", {"lr": TENTHS}),
+    ],
+)
+def test_ranges_are_those_of_appendix_a(name, ranges):
+    """Random and class-wise forgetting have the same: where Appendix A tells them apart, its ranges agree."""
+    space = METHODS[name].space("resnet18")
+    assert {parameter: (r.low, r.high) for parameter, r in space.items()} == ranges
+    mobile = {"lr": (1e-2, 1e-1)} if name.startswith("qmul") else ranges
+    found = METHODS[name].space("mobilenetv2")
+    assert {parameter: (r.low, r.high) for parameter, r in found.items()} == mobile
+
+
 def test_a_fixed_parameter_is_left_out():
     points = grid_points("salun", "resnet18", 4, frozenset({"lr"}))
     assert all(p.keys() == {"fraction"} for p in points)

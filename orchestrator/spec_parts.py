@@ -1,0 +1,82 @@
+"""What a grid's fields are made of: lists as a command line writes them, and its nested parts."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _listed(value: object) -> object:
+    """A single value stands for a list of one; text is split at commas, as a command line writes lists."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return (value,) if isinstance(value, int | float) else value
+
+
+def _plain(value: object) -> object:
+    return {"train": value, "test": value} if isinstance(value, int) else value
+
+
+def once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Every value once: a second run of a seed would be the first one again, and no repetition."""
+    return tuple(dict.fromkeys(values))
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(once)]
+Ratios = Annotated[
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_listed), AfterValidator(once)
+]
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Wholes = Annotated[tuple[Whole, ...], BeforeValidator(_listed), AfterValidator(once)]
+
+
+class Part(BaseModel):
+    """What every part of a grid is: frozen, without unknown fields, with finite numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class LimitSpec(Part):
+    """Images kept of each split, drawn evenly over the classes; a plain number holds for both."""
+
+    train: Count | None = None
+    test: Count | None = None
+
+
+class DataSpec(Part):
+    """root: where the data sets lie. cache: where decoded images go. limit: a smaller grid.
+
+    download: fetch what is missing. augment: crop and flip while training.
+    """
+
+    root: str | None = None
+    cache: str | None = None
+    limit: Annotated[LimitSpec, BeforeValidator(_plain)] | None = None
+    download: bool = False
+    augment: bool = True
+
+
+class SearchSpec(Part):
+    """mode: how hyper-parameters are searched. trials: per cell, the same for every method."""
+
+    mode: Literal["grid"] = "grid"
+    trials: Count = 8
+
+
+class TrackingSpec(Part):
+    """uri: an MLflow server, else a SQLite file in the store. enabled: false leaves MLflow alone."""
+
+    uri: str | None = None
+    enabled: bool = True
+
+
+class ResourceSpec(Part):
+    """device: auto, cpu or cuda. gpus_per_slot: 0.5 packs two trials on a GPU. slots: an upper bound.
+
+    threads: CPU threads of a training node. Results repeat bit by bit for the same number of threads.
+    """
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpus_per_slot: Annotated[float, Field(gt=0)] = 1.0
+    slots: Count | None = None
+    threads: Count = 1
