@@ -1,38 +1,41 @@
-"""Tables as text: Markdown, CSV and the terminal. (The page is templates/report.html.j2.)"""
+"""Tables as text: what a cell says, and whole tables as Markdown. (The page is templates/report.html.j2.)"""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from core.metrics.gap import FIGURES
 from orchestrator import words
-from orchestrator.entries import Entry
-from orchestrator.tables import Figure, Line, Table
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
+from orchestrator.beside import Beside, BesideLine
+from orchestrator.curves import NormTable
+from orchestrator.figures import Figure
+from orchestrator.published import COMPARED
+from orchestrator.tables import Line, Table
 
 HEADINGS = ("FA", "RA", "TA", "MIA", "AG", "RTE", "Hyper-parameters")
 HOLE = "–"
-WIDE, WIDEST = 110, 150  # columns from which the terminal shows everything, for one seed and for several
-SIGNS = {"best": "*", "second": "+", "": ""}
+NEAR = {None: "", "": "", "best": "≈", "retrain": "≈R"}
+DOUBTFUL = "†"
 KEY = (
     "FA, RA, TA: accuracy on forgotten, retained and test images; MIA: share of forgotten images the attack takes"
     " for never seen; all in percent. In brackets: the gap to Retrain. AG: average of the four gaps, smaller is"
     " better. RTE: run time of unlearning."
 )
+NEAR_KEY = (
+    "≈: the noise floor does not tell this AG apart from the best one. ≈R: nor from Retrain's: the AG itself is"
+    " within the floor."
+)
+NORMS_KEY = (
+    "Norm of the gradient on the forget set over that on the retain set, before each epoch, in the selected trials;"
+    " w_forget and w_retain: the weights of the two sets."
+)
+QUANTIZED_KEY = (
+    "Against the original. Flip rate: share of integer weight codes that changed. Step drift: mean relative change"
+    " of the learned step sizes."
+)
 
-_ROW = (
-    "va", "mia_validation", "ag_validation", "seconds", "flip_rate", "forget_count", "retain_count", "test_count",
-    "tried", "params", "protocol", "select_on", "model", "selected", "reference", "code_revision", "hardware",
-)  # fmt: skip
-COLUMNS = (
-    "dataset", "arch", "quant", "scenario", "amount", "seed", "method", "status", "reason", *FIGURES,
-    *(f"{name}_gap" for name in FIGURES), "ag", "trials", "failed_trials", "key", *_ROW,
-)  # fmt: skip
+
+def key_text(tables: Iterable[Table]) -> str:
+    """What the columns and signs mean; signs of the noise floor where there is one."""
+    return f"{KEY} {NEAR_KEY}" if any(table.floor for table in tables) else KEY
 
 
 def figure_text(figure: Figure | None, places: int = 2, interval: bool = True) -> str:
@@ -45,9 +48,9 @@ def figure_text(figure: Figure | None, places: int = 2, interval: bool = True) -
     return text if figure.gap is None else f"{text} ({figure.gap:.{places}f})"
 
 
-def ag_text(line: Line) -> str:
+def ag_text(line: Line, interval: bool = True) -> str:
     """Average gap; a plain 0 for Retrain, as in the paper."""
-    return "0" if line.role == "reference" and line.count else figure_text(line.ag)
+    return "0" if line.role == "reference" and line.count else figure_text(line.ag, interval=interval)
 
 
 def time_text(line: Line) -> str:
@@ -62,27 +65,94 @@ def name_text(line: Line) -> str:
     return line.title + (f" ({line.count} of {line.seeds} seeds)" if 0 < line.count < line.seeds else "")
 
 
+def points(value: float | None, signed: bool = False, places: int = 2) -> str:
+    """`97.11`, or `+0.36` for a difference; nothing for a figure that is not there."""
+    if value is None:
+        return ""
+    text = f"{value:+.{places}f}" if signed else f"{value:.{places}f}"
+    return text.replace("-", "−")
+
+
+def pair_texts(line: BesideLine, name: str, places: int = 2) -> tuple[str, str, str]:
+    """One figure: ours, printed (with a sign where the printed row contradicts itself) and the difference."""
+    pair = line.pairs[name]
+    ours = HOLE if pair.ours is None else points(pair.ours, places=places)
+    printed = points(pair.printed, places=places) + (DOUBTFUL if pair.doubtful else "")
+    return ours, printed, points(pair.difference, signed=True, places=places)
+
+
+def ratio_text(value: float | None) -> str:
+    """Three significant digits of a number that is not negative, however large or small."""
+    if value is None:
+        return HOLE
+    if value >= 100 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}" if value >= 1e-4 else f"{value:.1e}"
+
+
 def markdown_table(table: Table) -> str:
-    """One table with its heading, facts and notes, as GitHub Markdown."""
-    lines = [f"### {_escape(table.title)}", ""]
-    lines += [f"- {label}: {_escape(value)}" for label, value in table.facts]
-    lines += ["", f"| Method | {' | '.join(HEADINGS)} |", "|:--" + "|--:" * 6 + "|:--|"]
-    lines += [f"| {' | '.join(_markdown_cells(line))} |" for line in table.lines]
-    lines += ["", *(f"- {_escape(note)}" for note in table.notes)]
-    return "\n".join(lines).rstrip() + "\n"
+    """One table with its heading, facts, notes and what belongs beside it, as GitHub Markdown."""
+    parts = [
+        [f"### {_escape(table.title)}"],
+        [f"- {label}: {_escape(value)}" for label, value in table.facts],
+        _grid(("Method", *HEADINGS), "lrrrrrrl", [_cells(line) for line in table.lines]),
+        [f"- {_escape(note)}" for note in table.notes],
+    ]
+    if table.beside:
+        parts += _beside(table.beside)
+    if table.quantized:
+        parts += _quantized(table.quantized)
+    if table.norms:
+        parts += _norms(table.norms)
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def _markdown_cells(line: Line) -> list[str]:
+def _grid(head: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> list[str]:
+    rules = {"l": ":--", "r": "--:"}
+    body = [f"| {' | '.join(cells)} |" for cells in rows]
+    return [f"| {' | '.join(head)} |", f"|{'|'.join(rules[side] for side in align)}|", *body]
+
+
+def _cells(line: Line) -> list[str]:
     ag = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}[line.mark].format(ag_text(line))
     name = _escape(name_text(line))
-    figures = [figure_text(line.figures.get(figure)) for figure in FIGURES]
     return [
         f"*{name}*" if line.role == "original" else name,
-        *figures,
-        ag,
+        *(figure_text(line.figures.get(figure)) for figure in FIGURES),
+        f"{ag} {NEAR[line.near]}".rstrip(),
         time_text(line),
         _escape(line.hole or line.params),
     ]
+
+
+def _beside(beside: Beside) -> list[list[str]]:
+    head = ("Method", *(f"{name.upper()} ours / printed / difference" for name in COMPARED))
+    rows = [
+        [_escape(line.title), *(" / ".join(pair_texts(line, name)).removesuffix(" / ") for name in COMPARED)]
+        for line in beside.lines
+    ]
+    return [
+        [f"#### Beside the published figures: {beside.source}"],
+        [f"- {_escape(term)}" for term in beside.terms],
+        _grid(head, "l" + "r" * len(COMPARED), rows),
+        [f"- {DOUBTFUL} {_escape(note)}" for note in beside.notes],
+    ]
+
+
+def _quantized(lines: Sequence[Line]) -> list[list[str]]:
+    rows = [[_escape(n.title), figure_text(n.flip_rate), figure_text(n.step_drift)] for n in lines]
+    head = ("Method", "Flip rate, %", "Step drift, %")
+    return [["#### Quantization"], [QUANTIZED_KEY], _grid(head, "lrr", rows)]
+
+
+def _norms(norms: NormTable) -> list[list[str]]:
+    rows = [
+        [_escape(line.title), line.what, *(ratio_text(line.values.get(epoch)) for epoch in norms.epochs)]
+        for line in norms.lines
+    ]
+    head = ("Method", "Epoch", *map(str, norms.epochs))
+    grid = _grid(head, "ll" + "r" * len(norms.epochs), rows)
+    return [["#### Gradient norms, forget / retain, per epoch"], [NORMS_KEY], grid]
 
 
 def _escape(text: str) -> str:
@@ -90,92 +160,3 @@ def _escape(text: str) -> str:
     for plain, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("`", "\\`"), ("\n", " ")):
         text = text.replace(plain, safe)
     return text
-
-
-def csv_text(entries: Iterable[Entry]) -> str:
-    """One line for each method, problem and seed, at full precision."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_csv_row(entry) for entry in entries)
-    return buffer.getvalue()
-
-
-def _csv_row(entry: Entry) -> dict[str, object]:
-    row = entry.row or {}
-    return {
-        **entry.cell._asdict(),
-        "status": entry.status,
-        "reason": entry.hole,
-        **{name: row.get(name) for name in (*FIGURES, *_ROW)},
-        **{f"{name}_gap": entry.gap(name) for name in FIGURES},
-        "ag": entry.ag,
-        "trials": entry.trials or None,
-        "failed_trials": entry.failed_trials if entry.row and entry.trials else None,
-        "key": entry.key,
-    }
-
-
-def print_tables(console: "Console", tables: Sequence[Table]) -> None:
-    """The tables on a terminal; a narrow one gets one decimal less and no hyper-parameters."""
-    from rich.text import Text
-
-    plain = console.color_system is None
-    for table in tables:
-        console.print()
-        console.print(Text(table.title, style="bold"))
-        console.print(_rich_table(table, console.width, plain))
-        for note in (*_grouped_holes(table), *table.notes):
-            console.print(Text(f"  {note}", style="dim"))
-    if tables:
-        signs = "* best, + second best AG. " if plain else ""
-        console.print(Text(signs + KEY, style="dim"))
-
-
-def _rich_table(table: Table, width: int, plain: bool) -> "RichTable":
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    several = any(line.seeds > 1 for line in table.lines)
-    wide, wordy = width >= WIDE, width >= (WIDEST if several else WIDE)
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    grid.add_column("Method", no_wrap=True)
-    for heading in HEADINGS[:-1]:
-        grid.add_column(heading, justify="right", no_wrap=True)
-    if wordy:
-        grid.add_column(HEADINGS[-1], overflow="fold")
-    for line in table.lines:
-        style = {"original": "dim", "reference": "bold", "method": ""}[line.role]
-        cells = [Text(line.title + _seeds(line)), *(Text(text) for text in _figures(line, wide, several))]
-        cells += [_ranked(line, wide, plain), Text(time_text(line))]
-        cells += [Text(line.params)] if wordy else []
-        grid.add_row(*cells, style=style, end_section=line.role == "reference")
-    return grid
-
-
-def _seeds(line: Line) -> str:
-    return f" {line.count}/{line.seeds}" if 0 < line.count < line.seeds else ""
-
-
-def _figures(line: Line, wide: bool, several: bool) -> list[str]:
-    places = 2 if wide and not several else 1
-    return [figure_text(line.figures.get(name), places, interval=wide) for name in FIGURES]
-
-
-def _ranked(line: Line, wide: bool, plain: bool) -> "Text":
-    """AG in bold or underlined; where neither can be seen, as in a log file, with a sign."""
-    from rich.text import Text
-
-    sign = (SIGNS[line.mark] or " ") if plain else ""
-    text = ag_text(line) if wide else ag_text(line).replace(" ", "")
-    return Text(text + sign, style={"best": "bold", "second": "underline", "": ""}[line.mark])
-
-
-def _grouped_holes(table: Table) -> list[str]:
-    """Each reason once, with the methods it keeps empty."""
-    reasons: dict[str, list[str]] = {}
-    for line in table.lines:
-        if line.hole:
-            reasons.setdefault(line.hole, []).append(line.title)
-    return [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]

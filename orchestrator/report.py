@@ -1,4 +1,4 @@
-"""The report of a grid: one self-contained page, Markdown, CSV and all rows in one Parquet file."""
+"""The report of a grid: one self-contained page, Markdown, CSV files and all rows in one Parquet file."""
 
 import io
 import shlex
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from core.metrics.gap import FIGURES
-from orchestrator import render, words
+from orchestrator import published, render, results_csv, words
 from orchestrator.entries import Entry, collect
 from orchestrator.plan import Plan
-from orchestrator.render import print_tables
 from orchestrator.spec import GridSpec
 from orchestrator.store import Row, as_table, read_rows
 from orchestrator.tables import Table, build_tables, tables_of
+from orchestrator.terminal import print_tables
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -60,14 +60,15 @@ class Summary:
 
 
 def write_report(store: Store, spec: GridSpec, plan: Plan, warnings: Sequence[str] = ()) -> ReportFiles:
-    """Writes report/index.html, report.md, results.csv and results.parquet from what the store holds now."""
+    """Writes index.html, report.md and the data files to report/, from what the store holds now."""
     everything, repairs = read_rows(store)
-    rows = [row for row in everything if row["key"] in plan.nodes]
-    entries = collect(plan, rows)
+    rows = {row["key"]: row for row in everything if row["key"] in plan.nodes}
+    entries = collect(plan, rows.values())
+    tables = tables_of(spec, entries, rows)
     page = {
-        "tables": tables_of(spec, entries),
-        "summary": _summary(store, plan, rows, entries),
-        "failures": _failures(store, plan, rows),
+        "tables": tables,
+        "summary": _summary(store, plan, list(rows.values()), entries),
+        "failures": _failures(store, plan, rows.values()),
         "warnings": [_clean(line) for line in (*warnings, *repairs)],
         "rerun": f"python -m orchestrator.grid run --store {shlex.quote(store.uri)} --retry-failed",
         "yaml": _yaml(spec),
@@ -75,7 +76,8 @@ def write_report(store: Store, spec: GridSpec, plan: Plan, warnings: Sequence[st
         "recipe": spec.recipe,
     }
     store.put("report/results.parquet", _compact(everything))
-    store.put("report/results.csv", render.csv_text(entries).encode())
+    store.put("report/results.csv", results_csv.results_csv(entries, tables).encode())
+    store.put("report/gradient_norms.csv", results_csv.norms_csv(entries, rows).encode())
     store.put("report/report.md", _template("report.md.j2").render(page).encode())
     store.put("report/index.html", _template("report.html.j2").render(page).encode())
     return ReportFiles(*(_address(store, f"report/{n}") for n in ("index.html", "report.md", "results.csv")))
@@ -106,10 +108,8 @@ def _template(name: str) -> "Template":
     )
     environment.globals |= {
         "FIGURES": FIGURES,
-        "KEY": render.KEY,
-        "ag_text": render.ag_text,
-        "time_text": render.time_text,
-        "markdown_table": render.markdown_table,
+        "COMPARED": published.COMPARED,
+        "render": render,
         "share": _share,
     }
     return environment.get_template(name)
@@ -159,7 +159,7 @@ def _distinct(rows: Iterable[Row], name: str) -> str:
     return "; ".join(value for value, _ in found.most_common()) or "–"
 
 
-def _failures(store: Store, plan: Plan, rows: list[Row]) -> list[Failure]:
+def _failures(store: Store, plan: Plan, rows: Iterable[Row]) -> list[Failure]:
     failed = [row for row in rows if row["status"] != "done"]
     return [
         Failure(

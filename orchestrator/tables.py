@@ -1,34 +1,32 @@
 """The comparison tables as plain values: one for each dataset, network, quantization and forget set."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import fmean, stdev
-from typing import Any, Literal
+from statistics import fmean
+from typing import Literal
 
 from core.metrics.gap import FIGURES
 from orchestrator import words
-from orchestrator.entries import Entry, collect
+from orchestrator.beside import Beside, beside
+from orchestrator.curves import NormTable, norm_table
+from orchestrator.entries import Entry, Row, collect
+from orchestrator.figures import Figure, figure
+from orchestrator.noise import Floor, Near, floor_text, nearness, noise_floor
 from orchestrator.plan import Cell, Plan
 from orchestrator.spec import GridSpec
 
 Role = Literal["original", "reference", "method"]
 Mark = Literal["", "best", "second"]
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A mean over seeds, half its 95 % interval (None for one seed) and its gap to Retrain's mean."""
-
-    mean: float
-    half: float | None = None
-    gap: float | None = None
 
 
 @dataclass(frozen=True)
 class Line:
-    """A method's line. count of seeds have figures; with none, `hole` says why. mark: rank of its AG."""
+    """A method's line. count of seeds have figures; with none, `hole` says why.
+
+    mark: rank of its AG. near: what the noise floor does not tell its AG apart from; None where that is not
+    judged. flip_rate, step_drift: share of integer weight codes changed, and mean relative change of the learned
+    steps, against the original, in percent.
+    """
 
     method: str
     title: str
@@ -38,47 +36,82 @@ class Line:
     figures: dict[str, Figure] = field(default_factory=dict)
     ag: Figure | None = None
     seconds: float | None = None
+    flip_rate: Figure | None = None
+    step_drift: Figure | None = None
     params: str = ""
     hole: str = ""
     mark: Mark = ""
+    near: Near | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """One comparison. at: its coordinates, with the first seed. facts: what stands above it, as label and value."""
+    """One comparison. at: its coordinates, with the first seed. facts: what stands above it, as label and value.
+
+    floor: the noise floor of AG; None where fewer than two Retrains are there. beside: the paper's figures.
+    norms: gradient norms by epoch.
+    """
 
     at: Cell
     title: str
     facts: tuple[tuple[str, str], ...]
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
+    floor: Floor | None = None
+    beside: Beside | None = None
+    norms: NormTable | None = None
 
     @property
     def ranked(self) -> list[Line]:
         """The marked methods, best first."""
         return sorted((line for line in self.lines if line.mark), key=lambda line: (line.mark, line.method))
 
+    @property
+    def level_with_best(self) -> list[Line]:
+        """The methods that the noise floor does not tell apart from the best, without the best."""
+        return [line for line in self.lines if line.near and line.mark != "best"]
 
-def build_tables(spec: GridSpec, plan: Plan, rows: Iterable[dict[str, Any]]) -> list[Table]:
+    @property
+    def quantized(self) -> list[Line]:
+        """The lines that have a flip rate or a step drift."""
+        return [line for line in self.lines if line.flip_rate or line.step_drift]
+
+
+def build_tables(spec: GridSpec, plan: Plan, rows: Iterable[Row]) -> list[Table]:
     """The tables of a grid, in the plan's order, seeds within; a hole stays a hole."""
-    return tables_of(spec, collect(plan, rows))
+    by_key = {row["key"]: row for row in rows}
+    return tables_of(spec, collect(plan, by_key.values()), by_key)
 
 
-def tables_of(spec: GridSpec, entries: Iterable[Entry]) -> list[Table]:
-    """The tables of a grid's entries."""
+def tables_of(spec: GridSpec, entries: Iterable[Entry], rows: Mapping[str, Row]) -> list[Table]:
+    """The tables of a grid's entries. rows: all rows by key, which hold the curves of the selected trials."""
     groups: dict[Cell, dict[str, list[Entry]]] = {}
     for entry in entries:
         at = entry.cell._replace(seed=spec.seeds[0], method="retrain")
         groups.setdefault(at, {}).setdefault(entry.cell.method, []).append(entry)
-    return [_table(spec, at, methods) for at, methods in groups.items()]
+    return [_table(spec, at, methods, rows) for at, methods in groups.items()]
 
 
-def _table(spec: GridSpec, at: Cell, methods: dict[str, list[Entry]]) -> Table:
-    lines = _marked([_line(name, entries) for name, entries in methods.items()])
+def _table(spec: GridSpec, at: Cell, methods: dict[str, list[Entry]], rows: Mapping[str, Row]) -> Table:
+    floor = noise_floor([entry.row for entry in methods.get("retrain", ()) if entry.row])
+    lines = _marked([_line(name, entries) for name, entries in methods.items()], floor)
     everything = [entry for entries in methods.values() for entry in entries]
     scenario = words.scenario(at.scenario, at.amount)
-    title = f"{words.title(at.dataset)} · {words.title(at.arch)} · {at.quant} · {scenario}"
-    return Table(at, title, _facts(spec, at, everything), tuple(lines), tuple(_notes(lines, everything)))
+    return Table(
+        at,
+        f"{words.title(at.dataset)} · {words.title(at.arch)} · {at.quant} · {scenario}",
+        _facts(spec, at, everything, floor),
+        tuple(lines),
+        tuple(_notes(lines, everything)),
+        floor,
+        beside(spec, at, {line.method: _means(line) for line in lines}, len(spec.seeds)),
+        norm_table(methods, rows),
+    )
+
+
+def _means(line: Line) -> dict[str, float | None]:
+    means: dict[str, float | None] = {name: value.mean for name, value in line.figures.items()}
+    return means | {"ag": line.ag.mean if line.ag else None}
 
 
 def _line(method: str, entries: list[Entry]) -> Line:
@@ -88,13 +121,15 @@ def _line(method: str, entries: list[Entry]) -> Line:
     if not done:
         return empty
     gaps = [ag for entry in done if (ag := entry.ag) is not None]
-    times = [entry.row["seconds"] for entry in done if entry.row and entry.row["seconds"] is not None]
+    times = _values("seconds", done)
     return replace(
         empty,
         count=len(done),
         figures={name: _figure(name, done) for name in FIGURES},
-        ag=Figure(*_mean(gaps)) if gaps else None,
+        ag=figure(gaps) if gaps else None,
         seconds=fmean(times) if times and role != "original" else None,
+        flip_rate=_percent("flip_rate", done),
+        step_drift=_percent("step_drift", done),
         params=_params(role, done),
         hole="",
     )
@@ -108,24 +143,22 @@ def _hole(entries: list[Entry]) -> str:
 
 def _figure(name: str, done: list[Entry]) -> Figure:
     """The gap is between means over the same seeds."""
-    mean, half = _mean([entry.row[name] for entry in done if entry.row])
     pairs = [
         (entry.row[name], entry.reference[name])
         for entry in done
         if entry.row and entry.reference and entry.cell.method != "retrain"
     ]
     gap = abs(fmean(a for a, _ in pairs) - fmean(b for _, b in pairs)) if pairs else None
-    return Figure(mean, half, gap)
+    return figure(_values(name, done), gap)
 
 
-def _mean(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and half of its 95 % interval by Student's t; None for a single value."""
-    if len(values) < 2:
-        return values[0], None
-    from scipy.stats import t  # a second of import that one seed does not need
+def _values(name: str, done: list[Entry]) -> list[float]:
+    return [value for entry in done if (value := (entry.row or {}).get(name)) is not None]
 
-    quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return fmean(values), quantile * stdev(values) / math.sqrt(len(values))
+
+def _percent(name: str, done: list[Entry]) -> Figure | None:
+    values = [100 * share for share in _values(name, done)]
+    return figure(values) if values else None
 
 
 def _params(role: Role, done: list[Entry]) -> str:
@@ -144,8 +177,11 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def _marked(lines: list[Line]) -> list[Line]:
-    """Marks best and second AG among the methods with the most seeds; equal as printed is a tie."""
+def _marked(lines: list[Line], floor: Floor | None) -> list[Line]:
+    """Marks best and second AG among the methods with the most seeds, and what the floor does not tell apart.
+
+    Equal as printed is a tie.
+    """
     most = max((line.count for line in lines if line.role == "method"), default=0)
     shown = {
         line.method: round(line.ag.mean, 2)
@@ -153,27 +189,39 @@ def _marked(lines: list[Line]) -> list[Line]:
         if line.role == "method" and line.ag and line.count == most
     }
     ranks: dict[float, Mark] = dict(zip(sorted(set(shown.values())), ("best", "second"), strict=False))
+    best = min(shown.values(), default=0.0)
     return [
-        replace(line, mark=ranks.get(shown[line.method], "")) if line.method in shown else line
+        replace(line, mark=ranks.get(ag, ""), near=nearness(ag, best, floor))
+        if (ag := shown.get(line.method)) is not None
+        else line
         for line in lines
     ]
 
 
-def _facts(spec: GridSpec, at: Cell, entries: list[Entry]) -> tuple[tuple[str, str], ...]:
+def _facts(
+    spec: GridSpec, at: Cell, entries: list[Entry], floor: Floor | None
+) -> tuple[tuple[str, str], ...]:
     width = spec.width(at.arch)
     seeds = _seeds(spec.seeds).removeprefix("seeds ").removeprefix("seed ")
     trials = max((entry.trials for entry in entries), default=0)
-    search = f"up to {trials} trials per method, " if trials > 1 else ""
     protocols = {"paper": "paper (the equations)", "released": "released (as the published code)"}
+    splits = {"one": "one split", "mismatched": "mismatched splits (the original's and the forget set's)"}
     return (
         ("Data", f"{words.title(at.dataset)}, {words.images(at.dataset, spec)}"),
         ("Network", words.title(at.arch) + ("" if width == 1 else f", width × {width:g}")),
         ("Quantization", words.quantization(at.quant)),
         ("Forget set", _forgotten(at, entries)),
         ("Seeds", seeds + (" (mean ± 95 % interval)" if len(spec.seeds) > 1 else "")),
-        ("Selection", f"{search}selected on {spec.select_on} figures, reported on test figures"),
-        ("Protocol", protocols[spec.protocol]),
+        ("Noise floor", floor_text(floor, len(spec.seeds))),
+        ("Selection", f"{_search(spec, trials)}, reported on test figures"),
+        ("Protocol", f"{protocols[spec.protocol]}, {splits[spec.splits]}"),
     )
+
+
+def _search(spec: GridSpec, trials: int) -> str:
+    if trials > 1:
+        return f"up to {trials} trials per method, selected on {spec.selects_on} figures"
+    return "one trial per method"
 
 
 def _forgotten(at: Cell, entries: list[Entry]) -> str:

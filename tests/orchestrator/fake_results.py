@@ -17,8 +17,13 @@ COORDINATES = (
 )  # fmt: skip
 
 
+NORMS = ("forget_gradient_norm", "retain_gradient_norm")
+MEASURED = {"rl": NORMS, "salun": NORMS, "qmul": (*NORMS, "w_forget", "w_retain")}
+
+
 def small_spec(**changes):
-    values = {"recipe": "small", "datasets": ("cifar10",), "archs": ("resnet18",), "ratios": (0.1,)}
+    values = {"recipe": "small", "datasets": ("cifar10",), "archs": ("resnet18",)}
+    values |= {} if "classes" in changes else {"ratios": (0.1,)}
     values |= {"methods": ("retrain", "ft", "salun", "qmul"), "search": SearchSpec(trials=3)}
     return GridSpec(**(values | changes))
 
@@ -96,18 +101,23 @@ class Fake:
         return self._base(node).model_copy(update=extra)
 
     def _model(self, node: Node) -> dict:
+        names = ("loss", "lr", *MEASURED.get(node.inputs["method"], ()))
         facts = [
             EpochFact(epoch=e, name=n, value=share(node.key, f"{n}{e}"))
             for e in range(self.curve)
-            for n in ("loss", "lr")
+            for n in names
         ]
-        return {"seconds": 10 + 300 * share(node.key, "s"), "curve": facts, "flip_rate": share(node.key, "f")}
+        return {"seconds": 10 + 300 * share(node.key, "s"), "curve": facts}
 
-    _original = _retrain = _trial = _model
+    _original = _retrain = _model
+
+    def _trial(self, node: Node) -> dict:
+        changed = {"flip_rate": share(node.key, "f"), "step_drift": share(node.key, "d") / 10}
+        return self._model(node) | changed
 
     def _evaluate(self, node: Node) -> dict:
         parent = self.rows[node.parents[0]]
-        shared = {name: getattr(parent, name) for name in ("params", "seconds", "flip_rate")}
+        shared = {name: getattr(parent, name) for name in ("params", "seconds", "flip_rate", "step_drift")}
         counts = {"forget_count": 4500, "retain_count": 40500, "test_count": 10000, "model": parent.key}
         return figures(node, node.inputs["method"]) | shared | counts
 
@@ -116,7 +126,17 @@ class Fake:
         found = [self.rows[e] for e in node.parents[1:] if self._done(e)]
         gaps = [(average_gap(r.model_dump(), reference), r) for r in found]
         best, chosen = min(gaps, key=lambda pair: pair[0])
-        names = (*FIGURES, "va", "mia_validation", "params", "tried", "seconds", "flip_rate", "model")
+        names = (
+            *FIGURES,
+            "va",
+            "mia_validation",
+            "params",
+            "tried",
+            "seconds",
+            "flip_rate",
+            "step_drift",
+            "model",
+        )
         row = {n: getattr(chosen, n) for n in (*names, "forget_count", "retain_count", "test_count")}
         candidates = [Candidate(evaluation=r.key, ag=ag, ag_validation=ag + 0.1) for ag, r in gaps]
         verdict = {

@@ -1,6 +1,8 @@
+import io
 import os
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from fake_results import Fake, small_spec
 
@@ -105,6 +107,20 @@ def test_without_polars_rows_are_the_same(uri, monkeypatch):
     expected = read_rows(fake.store)
     monkeypatch.setattr(reading, "_scan_at_once", lambda paths: None)
     assert read_rows(fake.store) == expected
+
+
+def test_rows_of_an_older_schema_are_read_beside_new_ones(uri):
+    fake = filled(uri)
+    old, *_ = sorted(fake.rows)
+    row = fake.rows[old].model_copy(update={"schema_version": 1, "step_drift": None})
+    table = pq.read_table(io.BytesIO(to_parquet(row))).drop_columns("step_drift")
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    fake.store.put(f"parts/{old}.parquet", buffer.getvalue())
+    rows, warnings = read_rows(fake.store)
+    assert warnings == []
+    assert {r["key"]: r["step_drift"] for r in rows}[old] is None
+    assert len(rows) == len(fake.rows)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
