@@ -9,7 +9,9 @@ from orchestrator.spec import GridSpec
 from tasks.node import Node
 from tasks.record import Record
 
-METRICS = ("fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds", "flip_rate")
+METRICS = (
+    "fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds", "flip_rate", "step_drift",
+)  # fmt: skip
 COORDINATES = ("dataset", "arch", "quant", "scenario", "amount", "seed", "method")
 _TAGS = ("status", "code_revision", "hardware", "versions", "tried", "protocol", "select_on")
 _FAILURE = ("error_kind", "error_message", "log")

@@ -39,7 +39,7 @@ def evaluate(node: Node, _place: Place, store: Store) -> Result:
         "retain_count": len(retain),
         "test_count": len(test),
         "model": model_key,
-        **{name: getattr(parent, name) for name in ("params", "seconds", "flip_rate")},
+        **{name: getattr(parent, name) for name in ("params", "seconds", "flip_rate", "step_drift")},
     }
     return Result({}, {}, row)
 
@@ -74,6 +74,7 @@ def select(node: Node, _place: Place, store: Store) -> Result:
         "tried",
         "seconds",
         "flip_rate",
+        "step_drift",
         "model",
     )
     counts = ("forget_count", "retain_count", "test_count")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2 has step_drift; rows of 1 still read
 
 
 class EpochFact(BaseModel):
@@ -33,8 +33,9 @@ class Record(BaseModel):
     fa, ra, ta, mia: forget, retain and test accuracy, and the attack with test images as non-members.
     va, mia_validation: the same two on validation images, which selection reads by default.
     ag, ag_validation: average gap to Retrain, on an evaluation that was selected.
-    seconds: of the method itself. node_seconds: of the whole node. flip_rate: share of integer weight codes
-    changed against the original. model: the node an evaluation looked at. selected, reference: evaluations.
+    seconds: of the method itself. node_seconds: of the whole node. flip_rate: share (0-1) of integer weight
+    codes changed against the original. step_drift: mean relative change of the learned step sizes against the
+    original (0.1 is 10 %). model: the node an evaluation looked at. selected, reference: evaluations.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -68,6 +69,7 @@ class Record(BaseModel):
     seconds: float | None = None
     node_seconds: float | None = None
     flip_rate: float | None = None
+    step_drift: float | None = None
     model: str | None = None
     selected: str | None = None
     reference: str | None = None
@@ -96,7 +98,7 @@ _TYPES: dict[str, pa.DataType] = {
     "finished_at": pa.timestamp("us", tz="UTC"),
 } | dict.fromkeys(
     ("amount", "fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds",
-     "node_seconds", "flip_rate"),
+     "node_seconds", "flip_rate", "step_drift"),
     _REAL,
 )  # fmt: skip
 
