@@ -2,12 +2,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: grid test test-slow lint bench lock clean
+.PHONY: grid up submit test test-slow lint bench lock clean
 .DELETE_ON_ERROR:
 
 # The main job: eight methods on the embedded digits, on Ray, with MLflow, Parquet and the report.
 grid: .venv/ready
 	$(BIN)/python -m orchestrator.grid --recipe digits
+
+# A cluster from an edited file, with a token: make up FILE=clusters/aws.yaml
+up: .venv/ready
+	@$(BIN)/python -m orchestrator.cluster_file $(FILE)
+	@test -e ~/.ray/auth_token || $(BIN)/ray get-auth-token --generate > /dev/null
+	@chmod 600 ~/.ray/auth_token # Ray leaves it readable to everyone on this machine
+	$(BIN)/ray up $(ARGS) $(FILE)
+
+# A job on a running cluster, followed to its end: make submit ARGS="--recipe digits"
+ADDRESS ?= http://127.0.0.1:8265
+submit: .venv/ready
+	RAY_AUTH_MODE=$${RAY_AUTH_MODE:-token} $(BIN)/ray job submit --address $(ADDRESS) --working-dir . -- \
+		python -m orchestrator.grid $(ARGS)
 
 # Everything CI runs.
 test: lint
