@@ -60,6 +60,15 @@ class Frontier:
         """The nodes in a state, in plan order."""
         return [key for key, s in self.state.items() if s is state]
 
+    def training_left(self) -> int:
+        """How many training nodes wait or run."""
+        left = (State.WAITING, State.RUNNING)
+        return sum(s in left and self.plan.nodes[k].kind in TRAINING for k, s in self.state.items())
+
+    def any_ready(self, longest: float) -> bool:
+        """Whether a node is ready that takes at most `longest` seconds."""
+        return any(_longest(heap, longest) for heap in (self._tasks, *self._training.values()))
+
     def next_task(self, longest: float) -> Node | None:
         """A ready node that needs no slot and takes at most `longest` seconds; it is then running."""
         return self._pop(self._tasks, longest)

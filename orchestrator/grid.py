@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from core.errors import BadInput, unknown
+from tasks.errors import Unavailable
 
 HELP = """Machine unlearning on quantized networks: plan, run and compare a whole grid.
 
@@ -18,13 +19,19 @@ stopped when the same command is given again.
 \b
   python -m orchestrator.grid --recipe digits             eight methods in minutes, on two CPU cores
   python -m orchestrator.grid plan                        what the whole grid is, and what it would cost
+  python -m orchestrator.grid plan --recipe table1        the same for a table of the paper
   python -m orchestrator.grid --recipe cifar10_small --set data.root=DIR --set search.trials=3
   python -m orchestrator.grid status --store runs/digits  how far it is, from another terminal
   python -m orchestrator.grid ui --store runs/digits      the MLflow comparison
 """
 
 Verb = Annotated[str, typer.Argument(help="run, plan, status, report, sync or ui", metavar="[VERB]")]
-Recipe = Annotated[str | None, typer.Option(help="a named grid: digits, cifar10_small, full")]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="a named grid: digits, cifar10_small, fidelity, full, table1 … table9, figure1, figure3, figure4"
+    ),
+]
 SpecFile = Annotated[Path | None, typer.Option("--spec", help="a grid as YAML")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="key=value, dotted, repeatable", metavar="KEY=VALUE")
@@ -37,6 +44,7 @@ RetryFailed = Annotated[
 ]
 Budget = Annotated[str | None, typer.Option(help="start nothing that would end later: 25m, 8h, 90s")]
 AllowCpu = Annotated[bool, typer.Option("--allow-cpu", help="run a grid made for GPUs on CPUs")]
+Share = Annotated[bool, typer.Option("--share", help="work beside a live driver on the same store")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 
 app = typer.Typer(add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -55,6 +63,7 @@ def grid(
     budget: Budget = None,
     allow_cpu: AllowCpu = False,
     as_json: AsJson = False,
+    share: Share = False,
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
     from orchestrator import verbs
@@ -65,7 +74,7 @@ def grid(
         raise unknown("verb", verb, verbs.VERBS)
     if executor not in ("ray", "inline"):
         raise unknown("executor", executor, ("ray", "inline"))
-    options = Options(executor, resume, retry_failed, seconds(budget), allow_cpu, as_json)
+    options = Options(executor, resume, retry_failed, seconds(budget), allow_cpu, as_json, share)
     spec, opened = open_grid(verb, recipe, spec_file, overrides or [], store)
     raise typer.Exit(verbs.VERBS[verb](spec, opened, options, Console()))
 
@@ -84,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code. Whatever the caller got wrong is one line on stderr."""
     try:
         code = app(arguments, standalone_mode=False, prog_name="python -m orchestrator.grid")
-    except BadInput as error:
+    except (BadInput, Unavailable) as error:
         return _complain(str(error))
     except _UsageError as error:
         return _complain(error.format_message())

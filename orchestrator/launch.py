@@ -21,6 +21,7 @@ from orchestrator.spec import GridSpec
 from orchestrator.store import read_rows
 from orchestrator.track import Mirror, tracking_uri
 from tasks.executors import Executor, make_executor
+from tasks.lease import Lease
 from tasks.record import Record
 from tasks.store import Store
 
@@ -30,11 +31,17 @@ def run(spec: GridSpec, store: Store, options: Options, console: Console) -> int
     grid = make_plan(spec)
     store.check_writable()
     _refuse_cpu_by_accident(spec, grid, store, options, console)
+    say = console if not options.as_json else Console(stderr=True)
+    with Lease(store, _yellow(say), share=options.share):
+        return _run(spec, grid, store, options, console, say)
+
+
+def _run(spec: GridSpec, grid: Plan, store: Store, options: Options, console: Console, say: Console) -> int:
+    """The run itself, with the store's lease in hand. say: where lines go that are no result."""
     warnings = _prepare(grid, store, options)
     store.put("spec.json", spec.model_dump_json(indent=1).encode())
-    say = console if not options.as_json else Console(stderr=True)
     for line in warnings:
-        say.print(line, style="yellow", highlight=False, soft_wrap=True)
+        _yellow(say)(line)
     finished = store.finished()
     cost = cost_model(spec, grid, store, finished)
     failed = _settled_failures(store, grid, options)
@@ -50,6 +57,7 @@ def run(spec: GridSpec, store: Store, options: Options, console: Console) -> int
 
 def _prepare(grid: Plan, store: Store, options: Options) -> list[str]:
     """Brings the store into a state to go on from; returns what was found broken."""
+    upkeep.remove_leftovers(store)
     if not options.resume:
         for key in store.finished() & grid.nodes.keys():
             store.forget_node(key)
@@ -103,7 +111,8 @@ def _execute(
     console: Console,
 ) -> Summary:
     """Starts workers and tracking, and drives the workers to the end."""
-    executor = _executor(spec, options)  # first: it may find that nothing can run
+    # first: it may find that nothing can run
+    executor = _executor(spec, options, frontier.training_left())
     mirror = _mirror(spec, grid, store, console)
     try:
         if spec.needs_gpu and executor.capacity.gpus == 0 and not options.allow_cpu:
@@ -114,7 +123,7 @@ def _execute(
         console.print(f"{executor.capacity.words}, store {store.uri}", highlight=False, soft_wrap=True)
         clock = Clock(options.budget)
         driver = Driver(
-            spec, grid, store, places.make_place(spec, store.uri), executor, cost, clock, mirror.push
+            spec, grid, store, places.make_place(spec, store.address), executor, cost, clock, mirror.push
         )
         with _graceful_stop(clock, console), Progress(console, frontier) as show:
             return driver.run(frontier, show)
@@ -123,9 +132,12 @@ def _execute(
         mirror.close()
 
 
-def _executor(spec: GridSpec, options: Options) -> Executor:
-    resources = spec.resources
-    return make_executor(options.executor, resources.device, resources.gpus_per_slot, resources.slots)
+def _executor(spec: GridSpec, options: Options, training: int) -> Executor:
+    """The executor, with no more slots than there are nodes to train."""
+    wanted, most = spec.resources, max(training, 1)
+    slots = min(wanted.slots or most, most)
+    groups = places.machines_to_come() if options.executor == "ray" else ()
+    return make_executor(options.executor, wanted.device, wanted.gpus_per_slot, slots, groups)
 
 
 class _graceful_stop:  # noqa: N801  (used like a function)

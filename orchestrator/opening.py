@@ -18,6 +18,7 @@ def open_grid(
     named = recipe is not None or file is not None
     spec = grid_spec(recipe, file, overrides) if named or not store else None
     opened = Store(places.store_uri(store, spec.recipe if spec else ""))
+    opened.check_readable()
     if named:
         assert spec is not None
         return spec, opened

@@ -15,3 +15,4 @@ class Options:
     budget: float | None = None
     allow_cpu: bool = False
     as_json: bool = False
+    share: bool = False

@@ -1,15 +1,23 @@
 """Where things live: the store, the data and the caches. The only reader of environment variables."""
 
 import os
+import re
 import subprocess
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from core.errors import BadInput
 from orchestrator.spec import GridSpec
 from tasks.job import Place
+from tasks.resources import Group
 
 STORE_VARIABLE, DATA_VARIABLE = "UNLEARN_GRID_STORE", "UNLEARN_GRID_DATA"
+MACHINES_VARIABLE = "UNLEARN_GRID_MACHINES"
+_CLUSTER_FILE = "ray_bootstrap_config.yaml"  # what `ray up` leaves in the home of the head
 
 
 def inside_ray_job() -> bool:
@@ -52,6 +60,38 @@ def _cluster_size() -> int:
     if not ray.is_initialized():
         ray.init(log_to_driver=False, logging_level="ERROR")
     return sum(node["Alive"] for node in ray.nodes())
+
+
+def machines_to_come() -> tuple[Group, ...]:
+    """What the cluster's autoscaler may still start.
+
+    From the environment, as machines x GPUs of each ("3x8"), else from the cluster file that `ray up` leaves
+    on the head; empty where neither says anything.
+    """
+    said = os.environ.get(MACHINES_VARIABLE)
+    if said:
+        match = re.fullmatch(r"(\d+)x(\d+)", said.strip())
+        if match is None:
+            raise BadInput(f"{MACHINES_VARIABLE}='{said}': write machines x GPUs of each, such as 3x8")
+        return (Group({"CPU": 1.0, "GPU": float(match[2])}, int(match[1])),)
+    file = Path.home() / _CLUSTER_FILE
+    if not file.exists():
+        return ()
+    try:
+        return tuple(_groups(yaml.safe_load(file.read_text())))
+    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
+        return ()  # Ray reads it too, and complains better
+
+
+def _groups(cluster: dict[str, Any]) -> Iterator[Group]:
+    """The worker types of a cluster file."""
+    bound = int(cluster.get("max_workers", 2**31))
+    for name, kind in cluster.get("available_node_types", {}).items():
+        if name != cluster.get("head_node_type"):
+            most = min(int(kind.get("max_workers", bound)), bound)
+            yield Group(
+                {k: float(v) for k, v in kind.get("resources", {}).items() if k in ("CPU", "GPU")}, most
+            )
 
 
 def make_place(spec: GridSpec, store: str) -> Place:

@@ -1,23 +1,32 @@
 """The driver loop: ready nodes to free workers, outcomes to the frontier, everything else is in the store."""
 
+import errno
+import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
+from core.errors import BadInput
 from orchestrator.cost import CostModel
 from orchestrator.frontier import Frontier, State
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
 from orchestrator.spec import GridSpec
 from orchestrator.upkeep import keep_selected_only
+from tasks.errors import Unavailable
 from tasks.executors import Executor
 from tasks.job import Job, Outcome, Place
-from tasks.node import Node
+from tasks.node import TRAINING, Node
 from tasks.record import Record
 from tasks.store import Store
 
 _CORRUPT_LIMIT = 3  # a file that breaks more often than this has a broken disk behind it
+
+_LET_GO_EVERY = 5.0  # seconds
 
 
 @dataclass
@@ -66,18 +75,36 @@ class Driver:
         self.executor, self.cost, self.clock, self.on_record = executor, cost, clock, on_record
         self.summary = Summary()
         self.running: dict[str, Node] = {}
+        self._lost: str | None = None  # why the store can no longer be written
+        self._told = time.monotonic()
+        self._chores: deque[Future[Any]] = (
+            deque()
+        )  # done one after the other, beside the loop
+        self._alone: set[str] = set()  # nodes that ran out of memory beside others
         self._affinity: dict[int, tuple[str, str, str]] = {}
         self._corrupt: Counter[str] = Counter()
 
     def run(self, frontier: Frontier, show: Progress) -> Summary:
-        """Works until nothing is ready or the clock says stop; waits for what is in flight."""
+        """Works until nothing is ready or the clock says stop; waits for what is in flight.
+
+        Raises Unavailable, once nothing is in flight, if the store can no longer be written.
+        """
         self.frontier, self.show = frontier, show
-        self._hand_out()
-        while self.running:
-            for outcome in self.executor.wait(timeout=1.0):
-                self._settle(outcome)
+        # Removing what lost and telling the tracker takes longer than a node may: workers do not wait for it.
+        self._hand = ThreadPoolExecutor(1, "chores")
+        try:
             self._hand_out()
-            show.update(self.running.values(), self._eta)
+            while self.running or self._chores or self._worth_waiting():
+                for outcome in self.executor.wait(timeout=1.0):
+                    self._guarded(partial(self._settle, outcome))
+                self._guarded(self._end_chores)
+                self._hand_out()
+                self._let_go()
+                show.update(self.running.values(), self._eta)
+        finally:
+            self._hand.shutdown(cancel_futures=True)
+        if self._lost is not None:
+            raise Unavailable(f"{self._lost}; the same command goes on from here")
         self.summary.blocked = self.frontier.count(State.BLOCKED)
         self.summary.left = self.frontier.count(State.WAITING)
         return self.summary
@@ -94,12 +121,48 @@ class Driver:
         while self.executor.free_tasks() > 0 and (node := self.frontier.next_task(self.clock.longest())):
             self._submit(node, None)
 
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """A step of the loop; a store that is gone ends the handing out, not what is in flight."""
+        try:
+            step()
+        except Unavailable as error:
+            self._lost, self.clock.stopping = str(error), True
+
+    def _end_chores(self) -> None:
+        """Looks at the chores that are done; waits for one if there is nothing else to wait for.
+
+        A selection may need weights that an earlier run dropped: that trial is made unfinished again.
+        """
+        if not self.running and self._chores:
+            wait([self._chores[0]], timeout=1.0)
+        while self._chores and self._chores[0].done():
+            dropped = self._chores.popleft().result()
+            if dropped is not None:
+                why = "weights were dropped by an earlier selection and are needed again"
+                self._recompute(dropped, why, lost=False)
+
+    def _let_go(self) -> None:
+        """From time to time, tells the executor how many slots can still be of use."""
+        if time.monotonic() - self._told > _LET_GO_EVERY:
+            self._told = time.monotonic()
+            self.executor.need(self.frontier.training_left())
+
+    def _worth_waiting(self) -> bool:
+        """Whether a node is ready that would end in time, and a worker on its way that may take it."""
+        return self.executor.starting() and self.frontier.any_ready(self.clock.longest())
+
     def _submit(self, node: Node, slot: int | None) -> None:
         self.running[node.key] = node
         self.executor.submit(Job(node, self.place), slot)
 
     def _settle(self, outcome: Outcome) -> None:
         node = self.running.pop(outcome.node.key)
+        if outcome.failure == "store":
+            outcome = self._unwritten(outcome)
+        if outcome.failure == "memory" and node.kind in TRAINING:
+            if self._again_alone(node):
+                return
+            outcome = self._out_of_memory(outcome)
         parent = outcome.corrupt_parent
         if parent is not None and self._corrupt[parent] < _CORRUPT_LIMIT:
             self._corrupt[parent] += 1
@@ -115,18 +178,43 @@ class Driver:
             self.summary.computed += 1
             self.cost.observe(node, outcome.record.node_seconds or 0.0)
             self.frontier.finish(node.key)
-            self._after_selection(node)
-        self.on_record(outcome.record)
+            if node.kind == "select" and self.spec.keep != "all":
+                self._chores.append(self._hand.submit(keep_selected_only, self.store, self.plan, node))
+        self._chores.append(self._hand.submit(self.on_record, outcome.record))
 
-    def _after_selection(self, node: Node) -> None:
-        """Keeps the chosen trial's weights alone; brings them back if an earlier run dropped them."""
-        if node.kind != "select" or self.spec.keep == "all":
-            return
-        dropped = keep_selected_only(self.store, self.plan, node)
-        if dropped is not None:
-            self._recompute(
-                dropped, "weights were dropped by an earlier selection and are needed again", lost=False
-            )
+    def _again_alone(self, node: Node) -> bool:
+        """Runs a node that did not fit beside others by itself, once; False if it was by itself already."""
+        if node.key in self._alone or not self.executor.alone(Job(node, self.place)):
+            return False
+        self._alone.add(node.key)
+        self.running[node.key] = node
+        self.summary.warnings.append(f"out of memory, run again with nothing beside it: {node.words}")
+        return True
+
+    def _out_of_memory(self, outcome: Outcome) -> Outcome:
+        """The failure of a node that had all there was: hyper-parameters are never made smaller to fit."""
+        where = "GPU" if self.executor.capacity.gpus else "machine"
+        message = f"{outcome.record.error_message} (it had the {where} to itself)"
+        record = outcome.record.model_copy(update={"error_message": message})
+        log = f"logs/{record.key}.log"
+        self.store.note_failure(record, (self.store.get_many([log])[log] or message.encode()).decode())
+        return replace(outcome, record=record)
+
+    def _unwritten(self, outcome: Outcome) -> Outcome:
+        """A result that its worker could not write: the store's trouble, or only that machine's.
+
+        Raises Unavailable if the driver cannot write either; otherwise the node has failed, and says so.
+        """
+        message = outcome.record.error_message or "the store cannot be written"
+        if any(os.strerror(code) in message for code in (errno.ENOSPC, errno.EDQUOT)):
+            raise Unavailable(message)  # a full disk may have room for a probe
+        try:
+            self.store.check_writable()
+        except BadInput as error:
+            raise Unavailable(message) from error
+        record = outcome.record.model_copy(update={"error_kind": "system"})
+        self.store.note_failure(record, message)
+        return replace(outcome, record=record, failure="system")
 
     def _recompute(self, key: str, why: str, *, lost: bool = True) -> None:
         """Makes a finished node unfinished and starts the bookkeeping again from the store."""

@@ -1,11 +1,16 @@
 """Care of a store between nodes: what is broken is set aside, what lost a selection is removed."""
 
+import time
 from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
 
 from core.checkpoint import WEIGHTS
 from orchestrator.plan import Plan
 from tasks.node import Node
 from tasks.store import Corrupt, Store
+
+_LEFT = 3600.0  # seconds; a write takes a few, or at most the minute for which it is tried again
 
 
 def quarantine_broken(store: Store, keys: Collection[str]) -> list[str]:
@@ -14,18 +19,25 @@ def quarantine_broken(store: Store, keys: Collection[str]) -> list[str]:
     Sizes are compared here, for all files in one listing; contents when a file is read.
     """
     sizes = store.file_sizes()
-    warnings = []
-    for key in sorted(keys):
-        try:
-            manifest = store.manifest(key)
-            for name, expected in manifest.files.items():
-                found = sizes.get(f"{key}/{name}")
-                if name not in manifest.removed and found != expected["bytes"]:
-                    raise Corrupt(key, name, f"has {found or 0} of {expected['bytes']} bytes")
-        except Corrupt as error:
-            store.quarantine(key)
-            warnings.append(f"quarantined, will be computed again: {error}")
-    return warnings
+    broken: dict[str, Corrupt] = {}
+    for key, manifest in store.manifests(keys, broken).items():
+        for name, expected in manifest.files.items():
+            found = sizes.get(f"{key}/{name}")
+            if name not in manifest.removed and found != expected["bytes"]:
+                broken[key] = Corrupt(key, name, f"has {found or 0} of {expected['bytes']} bytes")
+    for key in broken:
+        store.quarantine(key)
+    return [f"quarantined, will be computed again: {broken[key]}" for key in sorted(broken)]
+
+
+def remove_leftovers(store: Store) -> None:
+    """Removes what killed writers left of files they had begun: hidden, and untouched for an hour."""
+    if not store.local:
+        return  # an object store shows nothing of a write before its end
+    for path in Path(store.root).rglob(".*"):
+        with suppress(FileNotFoundError):  # another process may have finished it meanwhile
+            if path.suffix in (".tmp", ".new") and time.time() - path.stat().st_mtime > _LEFT:
+                path.unlink()
 
 
 def keep_selected_only(store: Store, plan: Plan, select: Node) -> str | None:
@@ -36,8 +48,8 @@ def keep_selected_only(store: Store, plan: Plan, select: Node) -> str | None:
     """
     chosen = store.manifest(select.key).record.model
     assert chosen is not None
-    store.put(f"kept/{chosen}", b"")
-    kept = set(store.names("kept"))
+    store.keep(chosen)
+    kept = store.kept()
     finished = store.finished()
     for evaluation in select.parents[1:]:
         trial = plan.nodes[evaluation].parents[0]

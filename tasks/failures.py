@@ -6,11 +6,13 @@ import torch
 
 from core.errors import BadInput, Diverged
 from tasks import warm
+from tasks.errors import Unavailable
 from tasks.job import FailureKind, Job, Outcome
 from tasks.nodes import run_node
 from tasks.provenance import base_record
 from tasks.record import Record
 from tasks.store import Corrupt, Store
+from tasks.uri import scrub
 
 
 def attempt(job: Job) -> Outcome:
@@ -26,7 +28,10 @@ def failed(job: Job, error: BaseException, kind: FailureKind | None = None) -> O
     kind = kind or classify(error)
     if kind in ("memory", "corrupt"):
         warm.clear()
+    if kind == "memory" and torch.cuda.is_available():
+        torch.cuda.empty_cache()  # what the allocator holds is of no use here and of much beside us
     message = f"{type(error).__name__}: {error}" if kind == "system" else str(error)
+    message = scrub(message, job.place.store)
     record = base_record(job).model_copy(
         update={
             "status": "failed",
@@ -36,8 +41,8 @@ def failed(job: Job, error: BaseException, kind: FailureKind | None = None) -> O
         }
     )
     corrupt = error.key if isinstance(error, Corrupt) else None
-    if corrupt is None:
-        _note(job, record, "".join(traceback.format_exception(error)))
+    if corrupt is None and kind != "store":
+        _note(job, record, scrub("".join(traceback.format_exception(error)), job.place.store))
     return Outcome(job.node, record, kind, corrupt)
 
 
@@ -45,6 +50,8 @@ def classify(error: BaseException) -> FailureKind:
     """Which of the kinds an exception is."""
     if isinstance(error, Corrupt):
         return "corrupt"
+    if isinstance(error, Unavailable):
+        return "store"
     if isinstance(error, BadInput):
         return "bad input"
     if isinstance(error, Diverged):

@@ -6,16 +6,18 @@ from typing import Literal
 from tasks.node import Node
 from tasks.record import Record
 
-FailureKind = Literal["bad input", "numeric", "memory", "corrupt", "system"]
+# store: nothing is wrong with the node; what it found could not be written, and it will be computed again
+FailureKind = Literal["bad input", "numeric", "memory", "corrupt", "store", "system"]
 
 
 @dataclass(frozen=True)
 class Place:
     """Where and with what to work; nothing here may change a result beyond rounding, so none of it is in a key.
 
-    store: URI. data_root: folder of the data sets. cache: folder for decoded images. None puts either
-    into the user's cache folder of the machine that works. device: "auto", "cpu" or "cuda". threads: CPU
-    threads per training node; the same for every executor, because sums depend on how they are divided.
+    store: URI, with its secrets if it has any. data_root: folder of the data sets. cache: folder for decoded
+    images. None puts either into the user's cache folder of the machine that works. device: "auto", "cpu" or
+    "cuda". threads: CPU threads per training node; the same for every executor, because sums depend on how
+    they are divided.
     gpu_share: GPUs of a slot; below 1, a worker may take no more than this share of the memory.
     """
 

@@ -25,14 +25,22 @@ _FUNCTIONS: dict[Kind, Callable[[Node, Place, Store], Result]] = {
 
 
 def run_node(job: Job) -> Record:
-    """Runs one node and commits it; returns its row. Exceptions are the caller's."""
+    """Runs one node and commits it; returns its row. Exceptions are the caller's.
+
+    A node that is finished by now (by a worker that died before it could say so, or for another driver) is
+    not computed again.
+    """
     torch.set_num_threads(job.place.threads)
-    if torch.cuda.is_available() and job.place.gpu_share < 1:
-        # Ray's fractions are bookkeeping: without this, one trial's cache would starve its neighbours
-        torch.cuda.set_per_process_memory_fraction(job.place.gpu_share)
+    if torch.cuda.is_available():
+        # Ray's fractions are bookkeeping: without this, one trial's cache would starve its neighbours.
+        # Set for every node: one that did not fit comes back with the whole GPU.
+        torch.cuda.set_per_process_memory_fraction(min(1.0, job.place.gpu_share))
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     start = time.perf_counter()
     store = Store(job.place.store)
+    found = store.manifests([job.node.key], broken={})
+    if found:
+        return found[job.node.key].record
     result = _FUNCTIONS[job.node.kind](job.node, job.place, store)
     record = base_record(job).model_copy(
         update={**result.row, "node_seconds": time.perf_counter() - start, "finished_at": now()}

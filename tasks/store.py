@@ -6,23 +6,26 @@ artifacts/<key>/…      its files (weights, predictions)
 failures/<key>.json    why a node failed, until it succeeds
 logs/<key>.log         traceback of a failure
 quarantine/…           what was found corrupt
+partial/<key>/…        the state of a long training that is not finished
+kept/<key>             a trial whose weights a selection in this store chose
 spec.json              the grid that ran here last
+lease.json             the driver that works on it now (see tasks.lease)
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
-from core.checkpoint import write_atomically
 from core.errors import BadInput
+from tasks.files import Files
 from tasks.node import Node
 from tasks.record import Record, to_parquet
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+_NAME = re.compile(r"[\w-][\w.-]*")
 
 
 class Corrupt(Exception):
@@ -47,70 +50,26 @@ class Manifest:
     removed: tuple[str, ...] = ()
 
 
-class Store:
-    """Whole-file reads and atomic whole-file writes below a URI (a folder, or any fsspec address)."""
-
-    def __init__(self, uri: str) -> None:
-        self.fs, self.root = fsspec.core.url_to_fs(uri)
-        self.uri = uri
-        self.local = isinstance(self.fs, LocalFileSystem)
-
-    # files
-
-    def path(self, name: str) -> str:
-        """The full path of a name inside the store."""
-        return str(PurePosixPath(self.root) / name)
-
-    def put(self, name: str, data: bytes) -> None:
-        """Writes a file so that readers see all of it or nothing (object stores do so by themselves)."""
-        if self.local:
-            write_atomically(Path(self.path(name)), data)
-        else:
-            self.fs.pipe_file(self.path(name), data)
-
-    def get(self, name: str) -> bytes:
-        """A file's bytes; FileNotFoundError if there is none."""
-        data: bytes = self.fs.cat_file(self.path(name))
-        return data
-
-    def names(self, folder: str) -> list[str]:
-        """File names directly in a folder of the store, unfinished writes left out."""
-        try:
-            found = self.fs.ls(self.path(folder), detail=False)
-        except FileNotFoundError:
-            return []
-        return sorted(n for n in (PurePosixPath(p).name for p in found) if not n.startswith("."))
-
-    def remove(self, name: str) -> None:
-        """Removes a file or folder if it is there."""
-        if self.fs.exists(self.path(name)):
-            self.fs.rm(self.path(name), recursive=True)
-
-    def check_writable(self) -> None:
-        """Raises BadInput if nothing can be written here."""
-        try:
-            self.put("probe", b"")
-            self.remove("probe")
-        except OSError as error:
-            raise BadInput(
-                f"store {self.uri} cannot be written ({error.strerror or error}); choose another with --store"
-            ) from error
-
-    # nodes
+class Store(Files):
+    """A grid's nodes below a URI. Keys are checked wherever they become paths: 64 hex digits, nothing else."""
 
     def finished(self) -> set[str]:
         """Keys of the finished nodes."""
-        return {name.removesuffix(".json") for name in self.names("manifests")}
+        return self._keys("manifests", ".json")
 
     def commit(
         self, node: Node, files: Mapping[str, bytes], facts: Mapping[str, Any], record: Record
     ) -> None:
-        """Files, then the row, then the manifest; a second commit of the same node changes nothing that matters."""
+        """Files, then the row, then the manifest; a second commit of the same node changes nothing that matters.
+
+        Only the manifest makes a node finished, so a commit that is cut off anywhere leaves it unfinished.
+        """
+        key = _key(node.key)
         for name, data in files.items():
-            self.put(f"artifacts/{node.key}/{name}", data)
-        self.put(f"parts/{node.key}.parquet", to_parquet(record))
+            self.put(f"artifacts/{key}/{_name(name)}", data)
+        self.put(f"parts/{key}.parquet", to_parquet(record))
         manifest = {
-            "key": node.key,
+            "key": key,
             "kind": node.kind,
             "parents": node.parents,
             "inputs": node.inputs,
@@ -118,23 +77,38 @@ class Store:
             "facts": dict(facts),
             "record": record.model_dump(mode="json"),
         }
-        self.put(f"manifests/{node.key}.json", json.dumps(manifest, indent=1).encode())
-        self.remove(f"failures/{node.key}.json")
+        self.put(f"manifests/{key}.json", json.dumps(manifest).encode())
+        self.remove(f"failures/{key}.json")
+        self.remove(self.partial(key))
+
+    def partial(self, key: str) -> str:
+        """The folder for what an unfinished node leaves, see `tasks.partial`; gone once it is committed."""
+        return f"partial/{_key(key)}"
 
     def manifest(self, key: str) -> Manifest:
-        """The manifest of a finished node; Corrupt if it cannot be read."""
-        try:
-            raw = json.loads(self.get(f"manifests/{key}.json"))
-            record = Record.model_validate(raw["record"])
-            return Manifest(key, raw["files"], raw["facts"], record, tuple(raw.get("removed", ())))
-        except (OSError, ValueError, KeyError) as error:
-            raise Corrupt(key, "manifest", f"cannot be read: {error!r:.80}") from error
+        """The manifest of a finished node; Corrupt if it is missing or broken."""
+        return self.manifests([key])[key]
+
+    def manifests(self, keys: Iterable[str], broken: dict[str, Corrupt] | None = None) -> dict[str, Manifest]:
+        """The manifests of finished nodes, read at once. What is broken is added to `broken`, or raised."""
+        names = {key: f"manifests/{_key(key)}.json" for key in keys}
+        contents, found = self.get_many(names.values()), {}
+        for key, name in names.items():
+            try:
+                found[key] = _parsed(key, contents[name])
+            except Corrupt as error:
+                if broken is None:
+                    raise
+                broken[key] = error
+        return found
 
     def read(self, key: str, name: str) -> bytes:
         """A file of a finished node; Corrupt if it is missing or altered."""
-        expected = self.manifest(key).files[name]
+        expected = self.manifest(key).files.get(name)
+        if expected is None:
+            raise Corrupt(key, name, "is not in its manifest")
         try:
-            data = self.get(f"artifacts/{key}/{name}")
+            data = self.get(f"artifacts/{_key(key)}/{_name(name)}")
         except FileNotFoundError as error:
             raise Corrupt(key, name, "is missing") from error
         if _fingerprint(data) != expected:
@@ -143,49 +117,89 @@ class Store:
 
     def file_sizes(self) -> dict[str, int]:
         """Bytes of every artifact, by `<key>/<name>`, in one listing."""
-        root = self.path("artifacts")
-        try:
-            found = self.fs.find(root, detail=True)
-        except FileNotFoundError:
-            return {}
-        return {str(PurePosixPath(path).relative_to(root)): int(info["size"]) for path, info in found.items()}
+        return self.sizes("artifacts")
 
     def drop_file(self, key: str, name: str) -> None:
-        """Removes one file of a finished node on purpose and notes it in the manifest."""
-        raw = json.loads(self.get(f"manifests/{key}.json"))
+        """Removes one file of a finished node on purpose, after noting it in the manifest."""
+        manifest = f"manifests/{_key(key)}.json"
+        data = self.get_many([manifest])[manifest]
+        if data is None:  # set aside meanwhile
+            return
+        raw = json.loads(data)
         if name in raw["files"] and name not in raw.get("removed", ()):
             raw["removed"] = [*raw.get("removed", ()), name]
-            self.put(f"manifests/{key}.json", json.dumps(raw, indent=1).encode())
-        self.remove(f"artifacts/{key}/{name}")
+            self.put(manifest, json.dumps(raw).encode())
+        self.remove(f"artifacts/{key}/{_name(name)}")
+
+    def keep(self, key: str) -> None:
+        """Notes that a selection chose this trial: its weights stay."""
+        self.put(f"kept/{_key(key)}", b"")
+
+    def kept(self) -> set[str]:
+        """Trials that a selection in this store chose."""
+        return self._keys("kept")
 
     def forget_node(self, key: str) -> None:
         """Makes a node unfinished; its row and files stay until it is computed again."""
-        self.remove(f"manifests/{key}.json")
+        self.remove(f"manifests/{_key(key)}.json")
 
     def quarantine(self, key: str) -> None:
-        """Moves everything a node left out of the way, so that it is computed again."""
-        for name in (f"manifests/{key}.json", f"parts/{key}.parquet", f"artifacts/{key}"):
-            if self.fs.exists(self.path(name)):
-                target = self.path(f"quarantine/{name}")
-                self.fs.makedirs(str(PurePosixPath(target).parent), exist_ok=True)
-                if self.fs.exists(target):
-                    self.fs.rm(target, recursive=True)
-                self.fs.mv(self.path(name), target, recursive=True)
+        """Moves everything a node left out of the way, its manifest first, so that it is computed again."""
+        for name in (f"manifests/{_key(key)}.json", f"parts/{key}.parquet", f"artifacts/{key}"):
+            if self.exists(name):
+                self.remove(f"quarantine/{name}")
+                self.move(name, f"quarantine/{name}")
+                self.remove(name)  # the empty folder, where there are folders
 
     # failures
 
     def note_failure(self, record: Record, trace: str) -> None:
         """Records a failed node: its row, its log and its reason; not if another attempt finished it."""
-        if self.fs.exists(self.path(f"manifests/{record.key}.json")):
+        if self.exists(f"manifests/{_key(record.key)}.json"):
             return
         self.put(f"logs/{record.key}.log", trace.encode())
         self.put(f"parts/{record.key}.parquet", to_parquet(record))
         self.put(f"failures/{record.key}.json", record.model_dump_json().encode())
+        if record.error_kind == "numeric":  # going on from there would diverge again
+            self.remove(self.partial(record.key))
 
     def failures(self) -> dict[str, Record]:
         """Failed nodes by key."""
-        names = self.names("failures")
-        return {n.removesuffix(".json"): Record.model_validate_json(self.get(f"failures/{n}")) for n in names}
+        names = {key: f"failures/{key}.json" for key in self._keys("failures", ".json")}
+        contents = self.get_many(names.values())
+        found = {key: contents[name] for key, name in names.items()}
+        # one that another driver's success has just removed is no failure
+        return {key: Record.model_validate_json(data) for key, data in found.items() if data is not None}
+
+    def _keys(self, folder: str, ending: str = "") -> set[str]:
+        """The keys that name files of a folder; whatever else lies there is not ours."""
+        stems = (name.removesuffix(ending) for name in self.names(folder) if name.endswith(ending))
+        return {stem for stem in stems if _KEY.fullmatch(stem)}
+
+
+def _parsed(key: str, data: bytes | None) -> Manifest:
+    if data is None:
+        raise Corrupt(key, "manifest", "is missing")
+    try:
+        raw = json.loads(data)
+        record = Record.model_validate(raw["record"])
+        return Manifest(key, raw["files"], raw["facts"], record, tuple(raw.get("removed", ())))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Corrupt(key, "manifest", f"cannot be read: {error!r:.80}") from error
+
+
+def _key(key: str) -> str:
+    """The key, which becomes part of a path; BadInput unless it is what `make_node` gives."""
+    if not _KEY.fullmatch(key):
+        raise BadInput(f"{key!r:.80} is no node's key: 64 hex digits")
+    return key
+
+
+def _name(name: str) -> str:
+    """A file name, which becomes part of a path; BadInput for anything with folders in it."""
+    if not _NAME.fullmatch(name):
+        raise BadInput(f"{name!r:.80} is no file name of a node")
+    return name
 
 
 def _fingerprint(data: bytes) -> dict[str, Any]:

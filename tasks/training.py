@@ -9,16 +9,17 @@ import torch
 from torch import nn
 
 from core import checkpoint
-from core.data.splits import validation_indices
+from core.data.splits import pool_indices
 from core.errors import BadInput, Diverged
 from core.metrics import predictions
 from core.quant import quantizer_faults
-from core.quant.export import flip_rate, weight_codes
+from core.quant.export import flip_rate, step_drift, weight_codes
 from core.unlearn import METHODS, Problem
 from core.unlearn.retrain import RetrainParams, train_from_scratch
 from tasks import warm
 from tasks.job import Place
 from tasks.node import Node
+from tasks.partial import Partial
 from tasks.result import PREDICTIONS, Curve, Result
 from tasks.store import Store
 
@@ -31,27 +32,29 @@ def prepare_data(node: Node, place: Place, _store: Store) -> Result:
 
 
 def train_original(node: Node, place: Place, store: Store) -> Result:
-    """Trains on the whole pool: everything but the validation share."""
-    data = _data(node, place, store)
-    held = validation_indices(data.train.labels, node.inputs["validation"], node.inputs["seed"])
-    pool = torch.ones(len(data.train), dtype=torch.bool)
-    pool[held] = False
-    images = data.train.select(pool.nonzero().flatten())
+    """Trains on the whole pool: everything but the validation share.
+
+    With `split_seed` the pool is that seed's, as published, and what is forgotten later is in part not in it.
+    """
+    data, inputs = _data(node, place, store), node.inputs
+    pool = pool_indices(data.train.labels, inputs["validation"], inputs.get("split_seed", inputs["seed"]))
+    images = data.train.select(pool)
     params = RetrainParams(**node.inputs["params"])
     curve = Curve()
     blank = warm.blank_model(node.inputs, data.classes, warm.device_of(place))
     generator = node_generator(node.inputs, "original")
+    partial = Partial(store, node.key)
     model, seconds = _timed(
-        lambda: train_from_scratch(blank, images, data.transform, params, generator, curve.add)
+        lambda: train_from_scratch(blank, images, data.transform, params, generator, curve.add, partial)
     )
-    return _model_result(model, data, seconds, curve)
+    return _model_result(model, data, seconds + partial.spent, curve)
 
 
 def train_retrain(node: Node, place: Place, store: Store) -> Result:
     """Trains the reference on the retained images alone."""
     data = _data(node, place, store)
     model = warm.blank_model(node.inputs, data.classes, warm.device_of(place))
-    return _unlearn(node, place, data, model)
+    return _unlearn(node, place, data, model, Partial(store, node.key))
 
 
 def run_trial(node: Node, place: Place, store: Store) -> Result:
@@ -61,7 +64,9 @@ def run_trial(node: Node, place: Place, store: Store) -> Result:
     return _unlearn(node, place, data, original)
 
 
-def _unlearn(node: Node, place: Place, data: warm.DeviceData, model: nn.Module) -> Result:
+def _unlearn(
+    node: Node, place: Place, data: warm.DeviceData, model: nn.Module, partial: Partial | None = None
+) -> Result:
     inputs, method = node.inputs, METHODS[node.inputs["method"]]
     parts = warm.node_split(data.train.labels, inputs)
     problem = Problem(
@@ -71,13 +76,15 @@ def _unlearn(node: Node, place: Place, data: warm.DeviceData, model: nn.Module) 
         data.classes,
         data.transform,
         warm.device_of(place),
+        partial,
     )
     curve = Curve()
     generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])
     unlearned, seconds = _timed(lambda: method.run(problem, params, generator, curve.add))
-    result = _model_result(unlearned, data, seconds, curve)
+    result = _model_result(unlearned, data, seconds + (partial.spent if partial else 0.0), curve)
     if node.kind == "trial":
         result.row["flip_rate"] = flip_rate(weight_codes(model), weight_codes(unlearned))
+        result.row["step_drift"] = step_drift(model, unlearned)
     return result
 
 

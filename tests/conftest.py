@@ -1,5 +1,6 @@
 """What every test shares: a private home, no cluster from the environment, and a grid of seconds."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -55,3 +56,33 @@ def ray_cluster(private_surroundings):
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def s3_address(private_surroundings):
+    """Where an S3 of this process listens, on loopback; the environment leads s3:// there."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    patch = pytest.MonkeyPatch()
+    patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    patch.setenv("AWS_ACCESS_KEY_ID", "loopback")
+    patch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-secret-of-anyone")
+    patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    yield f"http://{host}:{port}"
+    patch.undo()
+    server.stop()
+
+
+@pytest.fixture
+def s3_bucket(s3_address, request):
+    """An empty bucket of the test's own, as a URI."""
+    import fsspec
+
+    fsspec.filesystem("s3").clear_instance_cache()
+    name = f"bucket-{abs(hash(request.node.nodeid)):x}"
+    fsspec.filesystem("s3").mkdir(name)
+    return f"s3://{name}"

@@ -10,6 +10,7 @@ import pytest
 from core.errors import BadInput
 from orchestrator import grid
 from orchestrator.places import store_uri
+from orchestrator.recipes import RECIPES
 
 
 def complaint(capsys, *arguments):
@@ -36,6 +37,20 @@ def in_a_new_folder(tmp_path, monkeypatch):
         (["--recipes", "digits"], "--recipe"),
         (["plan", "--executor", "rey"], "did you mean 'ray'"),
         (["plan", "--recipe", "digits", "--set", "rations=0.1"], "did you mean 'ratios'"),
+        (["plan", "--recipe", "table1", "--set", "classes=0"], "ratios=0.1,0.3,0.5 contradicts classes=0"),
+        (["plan", "--recipe", "table5", "--set", "ratios=0.1"], "ratios=0.1 contradicts classes=0"),
+        (["--recipe", "digits", "--set", "split=mismatched"], "contradicts select_on=validation"),
+        (
+            ["--recipe", "digits", "--set", "protocol=released", "--set", "validation=0"],
+            "contradicts validation=0",
+        ),
+        (["--recipe", "digits", "--set", "params.qmul_no_agr.weights=adaptive"], "contradicts qmul_no_agr"),
+        (["--recipe", "digits", "--set", "methods=ft_no_sl"], "ft has no ablation"),
+        (["--recipe", "digits", "--set", "methods=rl,qmul:ordr=joint"], "did you mean 'order'"),
+        (["--recipe", "digits", "--set", "methods=retrain:lr=0.2"], "set retrain.lr=0.2"),
+        (["--recipe", "digits", "--set", "params.retrain.lr=0.2"], "params.retrain contradicts retrain"),
+        (["plan", "--recipe", "tabel1"], "did you mean 'table1'"),
+        (["plan", "--recipe", "table3", "--set", "quantizers=1w4a-pact"], "(nearest: 2)"),
         (["run", "--recipe", "digits", "--budget", "soon"], "write a duration"),
         (["plan", "--spec", "nowhere.yaml"], "No such file"),
         (["status"], "no grid in"),
@@ -74,6 +89,33 @@ def test_the_whole_paper_is_planned_without_a_recipe(capsys):
     assert facts["nodes"]["retrain"] == 24
     assert facts["nodes"]["select"] == 168
     assert facts["hours"] > 10
+
+
+def test_a_plan_states_budget_protocol_and_selection(capsys):
+    assert grid.main(["plan", "--recipe", "table1"]) == 0
+    text = capsys.readouterr().out
+    assert "8 trials per method and cell, selected on validation figures" in text
+    assert "paper, one split" in text
+    assert grid.main(["plan", "--recipe", "table1", "--set", "protocol=released"]) == 0
+    text = capsys.readouterr().out
+    assert "selected on test figures" in text
+    assert "released, the original trained on another split" in text
+    assert "4w8a-released" in text
+
+
+def test_a_plan_says_where_budgets_differ(capsys):
+    assert grid.main(["plan", "--recipe", "digits", "--set", "params.ft.lr=0.1"]) == 0
+    assert "1 or 3 trials per method and cell" in capsys.readouterr().out
+    assert grid.main(["plan", "--recipe", "digits", "--set", "methods=retrain", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["trials_per_cell"] == []
+
+
+@pytest.mark.parametrize(
+    "name", sorted(RECIPES.keys() - {"fidelity"})
+)  # fidelity compares the protocols itself
+def test_every_recipe_can_be_planned_in_the_published_protocol_too(name, capsys):
+    assert grid.main(["plan", "--recipe", name, "--set", "protocol=released", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cells"] > 0
 
 
 def test_a_store_that_cannot_be_written_is_one_line(capsys, tmp_path):

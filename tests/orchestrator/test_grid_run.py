@@ -1,5 +1,6 @@
 """The whole road on a grid of seconds: run, run again, break things, run again. In this process, through the CLI."""
 
+import csv
 import json
 from dataclasses import replace
 
@@ -220,6 +221,7 @@ def test_plan_writes_nothing(command, store, tmp_path):
         ("protocol=released",),
         ("quantizers=fp,8w8a-fpends",),
         ("select_on=test", "validation=0"),
+        ("split=mismatched", "select_on=test", "methods=ft"),
         ("seeds=1,2",),
         ("methods=retrain,iu,rl,l1_sparse,salun", "params.rl.epochs=1", "params.iu.fisher_samples=40"),
     ],
@@ -232,6 +234,28 @@ def test_every_axis_of_a_grid_runs(command, store, overrides, capsys):
     chosen = [r for r in rows(store.root).values() if r["kind"] == "select"]
     assert chosen
     assert all(0 <= r[name] <= 100 for r in chosen for name in ("fa", "ra", "ta", "mia", "ag"))
+
+
+def test_variants_run_beside_their_method_and_are_told_apart_everywhere(command, store, tmp_path, capsys):
+    labels = ("qmul:norm=dataset:order=sequential", "qmul:protocol=released", "qmul:labels=similar")
+    methods = ("retrain", *labels, "qmul")
+    assert command("run", "--json", "--set", f"methods={','.join(methods)}") == 0
+    capsys.readouterr()
+    found = list(rows(store.root).values())
+    assert {r["method"] for r in found if r["kind"] == "select"} == {*labels, "qmul"}
+    assert {r["method"] for r in found if r["kind"] == "trial"} == {"qmul"}
+    # what spells out a default has the plain method's trials, and so its figures
+    assert len([r for r in found if r["kind"] == "trial"]) == 2 * 3
+    chosen = {r["method"]: r for r in found if r["kind"] == "select"}
+    gaps = {label: [c["ag"] for c in row["candidates"]] for label, row in chosen.items()}
+    assert gaps["qmul:labels=similar"] == gaps["qmul"]
+    assert chosen["qmul:labels=similar"]["ag_validation"] == chosen["qmul"]["ag_validation"]
+    with (tmp_path / "store" / "report" / "results.csv").open(newline="") as file:
+        listed = [line["method"] for line in csv.DictReader(file)]
+    assert listed == ["original", "retrain", "qmul", *labels]
+    page = store.get("report/index.html").decode()
+    assert "norm dataset, order sequential" in page
+    assert "protocol released" in page
 
 
 def test_a_forgotten_class_leaves_the_test_images(command, store):

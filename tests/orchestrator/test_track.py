@@ -268,6 +268,24 @@ def test_several_seeds_are_told_apart(database, tmp_path):
     assert "cifar10 · resnet18 4w4a · class 3 · ft · seed 2 · lr 0.01" in runs(fake, database)
 
 
+def test_a_variant_is_a_run_under_its_label(database, tmp_path):
+    label = "qmul:norm=dataset:order=sequential"
+    fake = Fake(Store(str(tmp_path / "grid")), small_spec(methods=("qmul", label)))
+    fake.fill()
+    mirror = mirror_of(fake, database)
+    assert mirror.sync() == 2 + 2 * (1 + 3)
+    mirror.close()
+    found = runs(fake, database)
+    cell, trial = found[f"{CELL} · {label}"], found[f"{CELL} · {label} · lr 0.01"]
+    assert cell.data.tags["method"] == cell.data.params["method"] == label
+    assert trial.data.tags["mlflow.parentRunId"] == cell.info.run_id
+    assert trial.data.params["order"] == "sequential"
+    client = mlflow.tracking.MlflowClient(database)
+    query = f"tags.method = '{label}' and tags.kind = 'cell' and tags.store = '{fake.store.uri}'"
+    (hit,) = client.search_runs([cell.info.experiment_id], query)
+    assert hit.info.run_id == cell.info.run_id
+
+
 def test_environment_that_is_set_wins():
     assert os.environ.get("MLFLOW_DISABLE_TELEMETRY") == "true"
     assert not Path("mlruns").exists()

@@ -3,16 +3,20 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from core.errors import BadInput
 from orchestrator.plan import make_plan
-from tasks import warm
-from tasks.executors import InlineExecutor, RayExecutor
+from tasks import ray_executor, warm
+from tasks.executors import InlineExecutor
 from tasks.job import Job, Place
 from tasks.node import TRAINING, make_node
+from tasks.ray_executor import RayExecutor
 from tasks.store import Store
+from tests.chaos.stub import CrampedWorker
 
 
 @pytest.fixture(params=["inline", pytest.param("ray", marks=pytest.mark.ray)])
@@ -34,7 +38,10 @@ def place(tmp_path):
 def run(executor, place, nodes):
     outcomes = {}
     for node in nodes:
-        executor.submit(Job(node, place), 0 if node.kind in TRAINING else None)
+        slot = 0 if node.kind in TRAINING else None
+        while not (slot in executor.free_slots() if slot is not None else executor.free_tasks()):
+            executor.wait(timeout=60)
+        executor.submit(Job(node, place), slot)
         while node.key not in outcomes:
             outcomes |= {o.node.key: o for o in executor.wait(timeout=60)}
     return [outcomes[node.key] for node in nodes]
@@ -112,10 +119,13 @@ def test_data_and_original_stay_warm_from_node_to_node(place, tiny):
 @pytest.mark.ray
 def test_one_slot_runs_node_after_node(ray_cluster, place, tiny):
     executor = RayExecutor("cpu", 1.0, 1)
-    assert executor.free_slots() == [0]
+    assert executor.free_slots() == []  # its worker is on its way
+    assert executor.starting()
     data, original, trial, _ = chain(tiny)
     outcomes = run(executor, place, [data, original, trial])
     assert all(o.failure is None for o in outcomes)
+    assert executor.free_slots() == [0]
+    assert not executor.starting()
     executor.close()
 
 
@@ -141,6 +151,55 @@ def test_a_killed_worker_is_replaced_and_its_node_still_finishes(ray_cluster, pl
     assert [o.failure for o in outcomes] == [None]
     assert longer.key in Store(place.store).finished()
     executor.close()
+
+
+@pytest.mark.ray
+def test_a_node_that_does_not_fit_runs_alone_and_its_neighbours_come_back(
+    ray_cluster, place, tiny, monkeypatch
+):
+    monkeypatch.setattr(ray_executor, "_Worker", CrampedWorker)
+    executor = RayExecutor("cpu", 1.0, None)
+    data, original, trial, _ = chain(tiny)
+    run(executor, place, [data, original])
+    while len(executor.free_slots()) < 2:
+        executor.wait(timeout=60)
+    job = Job(trial, replace(place, gpu_share=0.5))
+    (outcome,) = run(executor, job.place, [trial])
+    assert (outcome.failure, outcome.record.error_message) == ("memory", "no room")
+    assert executor.alone(job)
+    assert executor.free_slots() == []  # the neighbour is gone, and its place is kept
+    outcomes = []
+    while not outcomes:
+        outcomes = executor.wait(timeout=60)
+    assert [o.failure for o in outcomes] == [None]
+    while len(executor.free_slots()) < 2:
+        executor.wait(timeout=60)
+    executor.need(1)  # one more node: one slot is enough
+    assert len(executor.free_slots()) == 1
+    assert not executor.alone(job)  # nothing beside it that could go
+    executor.need(2)
+    assert executor.starting()
+    executor.close()
+
+
+class Unstartable(ray_executor._Worker):
+    """Workers cannot import this module."""
+
+
+@pytest.mark.ray
+def test_workers_that_cannot_start_are_one_line(ray_cluster, monkeypatch):
+    monkeypatch.setattr(ray_executor, "_Worker", Unstartable)
+    monkeypatch.setattr(ray_executor, "_FAILED_STARTS", 2)
+    executor = RayExecutor("cpu", 1.0, 1)
+    deadline = time.monotonic() + 60
+    with pytest.raises(BadInput, match=r"no worker can start: .*No module named 'test_executors'"):
+        _wait_until(executor, deadline)
+    executor.close()
+
+
+def _wait_until(executor, deadline):
+    while time.monotonic() < deadline:
+        executor.wait(timeout=5)
 
 
 def _workers_at_work():

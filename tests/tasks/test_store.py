@@ -1,14 +1,20 @@
 """The store: whole files or none, manifests last, broken nodes noticed and set aside."""
 
+import io
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from core.errors import BadInput
+from orchestrator.store import read_rows
+from tasks.errors import Unavailable
 from tasks.node import make_node
 from tasks.record import SCHEMA, Candidate, EpochFact, Record, from_parquet, to_parquet
 from tasks.store import Corrupt, Store
@@ -22,8 +28,10 @@ def committed(store, node=NODE, data=b"weights"):
     return record
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def store(request, tmp_path):
+    if request.param == "s3":
+        return Store(f"{request.getfixturevalue('s3_bucket')}/deep/store")
     uri = str(tmp_path / "store") if request.param == "folder" else f"memory://{tmp_path.name}-{os.getpid()}"
     return Store(uri)
 
@@ -90,6 +98,71 @@ def test_sizes_are_listed_by_node_and_file(store):
     assert store.file_sizes() == {f"{NODE.key}/model.safetensors": 7}
 
 
+def test_everything_in_quarantine_is_whole(store):
+    committed(store)
+    store.quarantine(NODE.key)
+    assert store.get(f"quarantine/artifacts/{NODE.key}/model.safetensors") == b"weights"
+    assert store.get(f"quarantine/parts/{NODE.key}.parquet")
+    assert store.names("parts") == []
+    assert store.file_sizes() == {}
+
+
+def test_the_manifest_is_written_last_and_a_commit_cut_off_anywhere_is_no_result(store, monkeypatch):
+    """The storage goes away before the first, the second, … write: only all of them make a finished node."""
+    really, order, room = Store.put, [], 0
+
+    def put(self, name, data):
+        if len(order) == room:
+            raise Unavailable("gone")
+        order.append(name)
+        really(self, name, data)
+
+    monkeypatch.setattr(Store, "put", put)
+    while room < 3:
+        order.clear()
+        with pytest.raises(Unavailable):
+            committed(store)
+        assert store.finished() == set()
+        with pytest.raises(Corrupt, match="is missing"):
+            store.manifest(NODE.key)
+        room += 1
+    order.clear()
+    room = None
+    committed(store)
+    assert [name.split("/")[0] for name in order] == ["artifacts", "parts", "manifests"]
+    assert store.finished() == {NODE.key}
+
+
+def test_what_another_process_writes_is_listed_at_once(store):
+    """Nothing is remembered of an earlier listing: the reader is opened and has listed before the write."""
+    reader = Store(store.address)
+    assert (reader.finished(), reader.file_sizes()) == (set(), {})
+    committed(store)
+    assert reader.finished() == {NODE.key}
+    assert reader.file_sizes() == {f"{NODE.key}/model.safetensors": 7}
+    store.drop_file(NODE.key, "model.safetensors")
+    assert reader.file_sizes() == {}
+    store.forget_node(NODE.key)
+    assert reader.finished() == set()
+
+
+def test_manifests_are_read_at_once_and_broken_ones_set_apart(store):
+    record = committed(store)
+    store.put(f"manifests/{'0' * 64}.json", b"[]")
+    broken = {}
+    found = store.manifests([NODE.key, "0" * 64, "1" * 64], broken)
+    assert {key: m.record for key, m in found.items()} == {NODE.key: record}
+    assert broken.keys() == {"0" * 64, "1" * 64}
+    with pytest.raises(Corrupt):
+        store.manifests(["1" * 64])
+
+
+def test_of_two_that_create_a_file_one_wins(store):
+    assert store.create("lease.json", b"first")
+    assert not store.create("lease.json", b"second")
+    assert store.get("lease.json") == b"first"
+
+
 def test_a_failure_is_kept_until_the_node_succeeds(store):
     record = Record(
         key=NODE.key, kind="trial", status="failed", error_kind="numeric", error_message="loss is nan"
@@ -137,3 +210,35 @@ def test_a_row_survives_parquet_with_every_column():
     (row,) = from_parquet(to_parquet(record))
     assert Record.model_validate(row) == record
     assert list(row) == SCHEMA.names == list(Record.model_fields)
+
+
+def part_of_version_1(record):
+    """A part as it was written before rows had step_drift."""
+    schema = pa.schema([field for field in SCHEMA if field.name != "step_drift"])
+    row = record.model_dump(exclude={"step_drift"}) | {"schema_version": 1}
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([row], schema=schema), buffer, write_page_checksum=True)
+    return buffer.getvalue()
+
+
+def test_a_row_of_schema_version_1_has_no_step_drift():
+    (row,) = from_parquet(part_of_version_1(Record(key="k", kind="trial", flip_rate=0.25)))
+    record = Record.model_validate(row)
+    assert (record.schema_version, record.flip_rate, record.step_drift) == (1, 0.25, None)
+
+
+def test_a_store_of_schema_version_1_still_reads_and_new_rows_join_the_old(store):
+    old, other = committed(store), make_node("trial", (), {"dataset": "cifar10"})
+    new = Record(key=other.key, kind="trial", step_drift=0.5)
+    store.commit(other, {}, {}, new)
+    store.put(f"parts/{NODE.key}.parquet", part_of_version_1(old))
+    raw = json.loads(store.get(f"manifests/{NODE.key}.json"))
+    del raw["record"]["step_drift"]
+    store.put(f"manifests/{NODE.key}.json", json.dumps(raw).encode())
+    assert store.manifest(NODE.key).record == old
+    rows, warnings = read_rows(store)
+    assert warnings == []
+    assert {row["key"]: (row["schema_version"], row["fa"], row["step_drift"]) for row in rows} == {
+        NODE.key: (1, 12.5, None),
+        other.key: (2, None, 0.5),
+    }

@@ -1,0 +1,82 @@
+"""The state of a training between two epochs: enough to go on from it bit for bit. Safetensors, never pickles."""
+
+import json
+from typing import Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from core.errors import BadInput
+
+_MODEL, _MOMENTUM, _DRAWS, _LAYERS, _CUDA, _FACTS = "model.", "momentum.", "draws", "layers", "cuda", "facts"
+
+
+class Checkpoints(Protocol):
+    """Where a long training leaves its state every few epochs, and finds it again."""
+
+    every: int
+
+    def load(self) -> bytes | None:
+        """The last whole state that was saved, if any."""
+        ...
+
+    def save(self, epoch: int, data: bytes) -> None:
+        """Keeps the state after so many epochs in the place of earlier ones."""
+        ...
+
+
+def pack_state(
+    model: nn.Module,
+    optimizer: torch.optim.SGD,
+    generator: torch.Generator,
+    facts: list[dict[str, float]],
+) -> bytes:
+    """Model, momentum, both sources of random numbers and what the epochs said so far."""
+    state = {_MODEL + name: t for name, t in model.state_dict().items()}
+    for number, parameter in enumerate(_parameters(optimizer)):
+        momentum = optimizer.state[parameter].get("momentum_buffer")
+        if momentum is not None:
+            state[f"{_MOMENTUM}{number}"] = momentum
+    state |= {_DRAWS: generator.get_state(), _LAYERS: torch.get_rng_state()}
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        state[_CUDA] = torch.cuda.get_rng_state(device)
+    state[_FACTS] = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
+    return save({name: t.detach().cpu().contiguous() for name, t in state.items()})
+
+
+def restore_state_(
+    data: bytes, model: nn.Module, optimizer: torch.optim.SGD, generator: torch.Generator
+) -> list[dict[str, float]]:
+    """Puts everything back where `pack_state` took it from; returns the facts of the epochs that are done.
+
+    Raises BadInput if the state is not whole or is that of another training.
+    """
+    try:
+        state = load(data)
+        facts: list[dict[str, float]] = json.loads(bytes(state[_FACTS].tolist()))
+        model.load_state_dict(_below(state, _MODEL))
+        momenta = _below(state, _MOMENTUM)
+        for number, parameter in enumerate(_parameters(optimizer)):
+            if str(number) in momenta:
+                optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(
+                    momenta[str(number)]
+                )
+        generator.set_state(state[_DRAWS])
+        torch.set_rng_state(state[_LAYERS])
+        device = next(model.parameters()).device
+        if device.type == "cuda" and _CUDA in state:
+            torch.cuda.set_rng_state(state[_CUDA], device)
+    except (SafetensorError, KeyError, RuntimeError, ValueError) as error:
+        raise BadInput(f"not the state of this training: {error!r:.200}") from error
+    return facts
+
+
+def _below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+
+
+def _parameters(optimizer: torch.optim.SGD) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

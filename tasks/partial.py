@@ -1,0 +1,50 @@
+"""What an unfinished long training leaves in the store: its state every few epochs, gone once it is committed."""
+
+import hashlib
+import re
+import time
+
+from tasks.store import Store
+
+EVERY = 10  # epochs
+_NAME = re.compile(r"v1-(\d{6})-(\d+)-([0-9a-f]{16})\.safetensors")  # v1: of what `core.resume` packs
+
+
+class Partial:
+    """The state of one node's training, as `core.train.fit` leaves it.
+
+    The file's name says how many epochs and milliseconds are behind it, and its digest: a state that is not
+    whole is passed over. Two workers at the same node write the same states. spent: seconds of earlier
+    attempts that are in the loaded state.
+    """
+
+    def __init__(self, store: Store, key: str) -> None:
+        self.every, self.spent = EVERY, 0.0
+        self._store, self._folder = store, store.partial(key)
+        self._began = time.perf_counter()
+
+    def load(self) -> bytes | None:
+        """The state of the most epochs that is whole."""
+        for name, match in sorted(self._files().items(), reverse=True):
+            data = self._store.get_many([f"{self._folder}/{name}"])[f"{self._folder}/{name}"]
+            if data is not None and _digest(data) == match[3]:
+                self.spent, self._began = int(match[2]) / 1000, time.perf_counter()
+                return data
+        return None
+
+    def save(self, epoch: int, data: bytes) -> None:
+        """Keeps a state, then removes the earlier ones."""
+        spent = self.spent + time.perf_counter() - self._began
+        kept = f"v1-{epoch:06d}-{1000 * spent:.0f}-{_digest(data)}.safetensors"
+        self._store.put(f"{self._folder}/{kept}", data)
+        for name, match in self._files().items():
+            if int(match[1]) < epoch:
+                self._store.remove(f"{self._folder}/{name}")
+
+    def _files(self) -> dict[str, re.Match[str]]:
+        names = self._store.names(self._folder)
+        return {name: match for name in names if (match := _NAME.fullmatch(name))}
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -1,0 +1,54 @@
+"""Store addresses: which file system one means, and what of it may be shown."""
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import fsspec
+
+from core.errors import BadInput, unknown
+
+_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
+_USUAL = ("abfs", "file", "gs", "hdfs", "memory", "s3", "sftp")  # what the complaint about others offers
+
+
+def open_uri(uri: str) -> tuple[Any, str]:
+    """The fsspec file system of a URI, or of a folder, and the path in it.
+
+    Raises BadInput for a scheme nobody knows, one whose driver is not installed, and an address its driver
+    does not take. Listings are never cached: other processes write to the same place.
+    """
+    for scheme in uri.split("://")[0].split("::") if "://" in uri else ():
+        if scheme not in fsspec.available_protocols():
+            raise unknown("store scheme", scheme, _USUAL)
+    try:
+        fs, root = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    except ImportError as error:
+        raise BadInput(f"store {public(uri)}: {one_line(error, uri)} (pip install …)") from error
+    except Exception as error:  # every driver has its own for an address it cannot take
+        raise BadInput(f"store {public(uri)}: {one_line(error, uri)}") from error
+    if not root:
+        raise BadInput(f"store {public(uri)} names no place in it; write {public(uri)}NAME/FOLDER")
+    return fs, str(root)
+
+
+def public(uri: str) -> str:
+    """A URI without user, password and query, for messages, pages and rows."""
+    return _LOGIN.sub("", uri).split("?")[0] if "://" in uri else uri
+
+
+def scrub(text: str, uri: str) -> str:
+    """The text without the secrets of a URI, nor of any other address with a login in it."""
+    if "://" in uri:
+        parts = urlsplit(uri)
+        secrets = [parts.netloc.rpartition("@")[0], parts.password or "", parts.query]
+        secrets += [pair.partition("=")[2] for pair in parts.query.split("&")]
+        for secret in sorted((s for s in secrets if len(s) > 3), key=len, reverse=True):
+            text = text.replace(secret, "…")
+    return _LOGIN.sub("", text)
+
+
+def one_line(error: BaseException, uri: str) -> str:
+    """What an exception says, in one line without secrets."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return scrub(" ".join(said.split())[:300], uri) or type(error).__name__

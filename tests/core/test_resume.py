@@ -1,0 +1,87 @@
+"""A training that is cut off and taken up again ends bit for bit where it would have ended."""
+
+import pytest
+import torch
+from toy_problem import AUGMENTING, CLASSES, FP, W4A4, WIDTHS, seeded, toy_images
+
+from core.errors import BadInput
+from core.models import build
+from core.resume import restore_state_
+from core.train import TrainParams, parameter_groups
+from core.unlearn.retrain import train_from_scratch
+
+PARAMS = TrainParams(epochs=5, lr=0.05, batch_size=12)
+
+
+class CutOff(Exception):
+    pass
+
+
+class Memory:
+    """Checkpoints that keep states and, after so many, end the training."""
+
+    def __init__(self, every, most=99, state=None):
+        self.every, self.most, self.state = every, most, state
+        self.epochs = []
+
+    def load(self):
+        return self.state
+
+    def save(self, epoch, data):
+        self.state = data
+        self.epochs.append(epoch)
+        if len(self.epochs) == self.most:
+            raise CutOff
+
+
+def train(arch, quant, checkpoints=None):
+    """Model, what the epochs said, and the number that the generator would give next."""
+    model = build(arch, CLASSES, generator=seeded(), width=WIDTHS[arch], quant=quant)
+    generator, said = seeded(7), []
+    images = toy_images(36)
+    train_from_scratch(
+        model, images, AUGMENTING, PARAMS, generator, lambda *told: said.append(told), checkpoints
+    )
+    return model, said, torch.rand((), generator=generator)
+
+
+def same(a, b):
+    return all(
+        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(("arch", "quant"), [("resnet18", W4A4), ("resnet18", FP), ("mobilenetv2", W4A4)])
+def test_a_training_that_was_cut_off_ends_bit_for_bit_the_same(arch, quant):
+    whole, said, draw = train(arch, quant)
+    cut = Memory(every=2, most=2)
+    with pytest.raises(CutOff):
+        train(arch, quant, cut)
+    assert cut.epochs == [2, 4]
+    again = Memory(every=2, state=cut.state)
+    resumed, told, next_draw = train(arch, quant, again)
+    assert again.epochs == []  # one epoch was left, and its end needs no state
+    assert same(resumed, whole)
+    assert told == said
+    assert next_draw == draw
+
+
+def test_leaving_states_changes_nothing():
+    checkpoints = Memory(every=1)
+    watched, said, draw = train("resnet18", W4A4, checkpoints)
+    plain, told, next_draw = train("resnet18", W4A4)
+    assert checkpoints.epochs == [1, 2, 3, 4]
+    assert same(watched, plain)
+    assert (said, draw) == (told, next_draw)
+
+
+@pytest.mark.parametrize("damage", [b"", b"half", "other"])
+def test_a_state_that_is_not_of_this_training_is_refused(damage):
+    if damage == "other":
+        checkpoints = Memory(every=2)
+        train("mobilenetv2", W4A4, checkpoints)
+        damage = checkpoints.state
+    model = build("resnet18", CLASSES, generator=seeded(), width=WIDTHS["resnet18"], quant=W4A4)
+    optimizer = torch.optim.SGD(parameter_groups(model, PARAMS), 0.1, 0.9)
+    with pytest.raises(BadInput, match="not the state of this training"):
+        restore_state_(damage, model, optimizer, seeded())
