@@ -137,7 +137,8 @@ def _executor(spec: GridSpec, options: Options, training: int) -> Executor:
     wanted, most = spec.resources, max(training, 1)
     slots = min(wanted.slots or most, most)
     groups = places.machines_to_come() if options.executor == "ray" else ()
-    return make_executor(options.executor, wanted.device, wanted.gpus_per_slot, slots, groups)
+    address = places.ray_address()
+    return make_executor(options.executor, wanted.device, wanted.gpus_per_slot, slots, address, groups)
 
 
 class _graceful_stop:  # noqa: N801  (used like a function)

@@ -95,11 +95,19 @@ class InlineExecutor:
 
 
 def make_executor(
-    kind: str, device: str, gpus_per_slot: float, slots: int | None, groups: tuple[Group, ...] = ()
+    kind: str,
+    device: str,
+    gpus_per_slot: float,
+    slots: int | None,
+    address: str | None = None,
+    groups: tuple[Group, ...] = (),
 ) -> Executor:
-    """The executor of a name, "inline" or "ray". groups: what the cluster's autoscaler may still start."""
+    """The executor of a name, "inline" or "ray".
+
+    address: of the Ray cluster to join. groups: what its autoscaler may still start.
+    """
     if kind == "inline":
         return InlineExecutor(device)
     from tasks.ray_executor import RayExecutor
 
-    return RayExecutor(device, gpus_per_slot, slots, groups=groups)
+    return RayExecutor(device, gpus_per_slot, slots, address, groups)

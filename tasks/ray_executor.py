@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.errors import BadInput
+from tasks.cluster_address import join
 from tasks.failures import attempt, failed
 from tasks.job import Job, Outcome
 from tasks.node import TRAINING
@@ -55,7 +56,7 @@ class _Seat:
 
 
 class RayExecutor:
-    """Seats on the Ray cluster of the environment, or on a new local one.
+    """Seats on the Ray cluster at the address, or on a new local one.
 
     slots: an upper bound on training seats, or None. groups: what an autoscaler may still start. A node whose
     worker dies is started again, three times, and as often as it takes when the whole machine died; all other
@@ -75,7 +76,7 @@ class RayExecutor:
         self._ray = ray
         self._started = not ray.is_initialized()
         if self._started:
-            _connect(ray, address)
+            join(ray, address)
         self._asked = (device, gpus_per_slot, slots)
         self.capacity = cluster_capacity(self._nodes(), *self._asked, groups)
         on_cpu = self.capacity.gpus == 0
@@ -283,14 +284,3 @@ class RayExecutor:
             now = cluster_capacity(self._nodes(), *self._asked)
             if now.gpus == self.capacity.gpus and now.slots > len(self._slots):
                 self._slots += [self._seat(training=True) for _ in range(now.slots - len(self._slots))]
-
-
-def _connect(ray: Any, address: str | None) -> None:
-    """Joins the cluster of the address or the environment, or starts one on this machine."""
-    try:
-        # log_to_driver off: workers' lines would break the progress display; failures keep their own logs
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except ConnectionError as error:
-        raise BadInput(
-            f"no Ray cluster answers at {address or 'the address in RAY_ADDRESS'}: {error}"
-        ) from error
