@@ -2,7 +2,7 @@
 
 from unittest.mock import patch
 
-from tasks import executors, nodes
+from tasks import nodes, ray_executor
 from tasks.failures import attempt
 from tasks.job import Job, Outcome, Place
 from tasks.node import Node
@@ -21,7 +21,7 @@ def attempt_nothing(job: Job) -> Outcome:
         return attempt(job)
 
 
-class IdleWorker(executors._Worker):
+class IdleWorker(ray_executor._Worker):
     """The executor's actor, with nodes that have nothing to do."""
 
     def run(self, job: Job) -> Outcome:

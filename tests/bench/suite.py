@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+from tests.bench.attack import attack
 from tests.bench.loading import loader
+from tests.bench.makespan import makespan
 from tests.bench.measure import Comparison, Effort
 from tests.bench.node_overhead import node_overhead
 from tests.bench.planning import planning
@@ -12,7 +14,9 @@ from tests.bench.training_step import training_step
 BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
     "training_step": training_step,
     "loader": loader,
+    "attack": attack,
     "planning": planning,
     "node_overhead": node_overhead,
     "resume": resume,
+    "makespan": makespan,
 }

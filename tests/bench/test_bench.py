@@ -26,7 +26,8 @@ def compared() -> Comparison:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.ray) if n == "node_overhead" else n for n in BENCHMARKS]
+    "name",
+    [pytest.param(n, marks=pytest.mark.ray) if n in ("node_overhead", "makespan") else n for n in BENCHMARKS],
 )
 def test_a_benchmark_returns_positive_times_of_every_variant(name: str) -> None:
     results = BENCHMARKS[name](QUICK)
