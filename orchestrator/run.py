@@ -77,9 +77,7 @@ class Driver:
         self.running: dict[str, Node] = {}
         self._lost: str | None = None  # why the store can no longer be written
         self._told = time.monotonic()
-        self._chores: deque[Future[Any]] = (
-            deque()
-        )  # done one after the other, beside the loop
+        self._chores: deque[Future[Any]] = deque()  # done one after the other, beside the loop
         self._alone: set[str] = set()  # nodes that ran out of memory beside others
         self._affinity: dict[int, tuple[str, str, str]] = {}
         self._corrupt: Counter[str] = Counter()

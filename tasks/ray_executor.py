@@ -117,8 +117,7 @@ class RayExecutor:
 
     def alone(self, job: Job) -> bool:
         """Runs the node once more with its GPU (without GPUs, its machine) to itself; False if it had that."""
-        neighbours = Counter(seat.home for seat in self._slots if seat.home)
-        if max(neighbours.values(), default=0) <= 1:
+        if not self._shared():
             return False
         self._waiting_alone.append(job)
         self._hand_out()
@@ -152,6 +151,14 @@ class RayExecutor:
             self._dismiss(seat)
         if self._started:
             self._ray.shutdown()
+
+    def _shared(self) -> bool:
+        """Whether slots share GPUs, or machines; also while some of their workers are on their way."""
+        if self.capacity.gpus:
+            return self.capacity.gpus < 1
+        homes = Counter(seat.home for seat in self._slots if seat.home)
+        slots = sum(seat.worker is not None for seat in self._slots) + len(self._resting)
+        return max(homes.values(), default=0) > 1 or slots > len(self._alive())
 
     # seats
 
