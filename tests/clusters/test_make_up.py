@@ -57,7 +57,8 @@ def test_make_up_starts_nothing_from_a_shipped_file(name, tmp_path):
     (fake / "ray").write_text("#!/bin/sh\ntouch started\n")
     (fake / "ray").chmod(0o755)
     command = ["make", "-s", "-o", ".venv/ready", "up", f"FILE=clusters/{name}", f"BIN={fake}"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    environment = outside | {"PYTHONPATH": os.pathsep.join(sys.path)}  # no part of a `make test` around it
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=environment)
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
