@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from core.metrics.gap import FIGURES
-from orchestrator import published, render, results_csv, words
+from orchestrator import published, render, results_csv
 from orchestrator.entries import Entry, collect
 from orchestrator.plan import Plan
 from orchestrator.spec import GridSpec
@@ -20,6 +20,7 @@ from orchestrator.store import Row, as_table, read_rows
 from orchestrator.tables import Table, build_tables, tables_of
 from orchestrator.terminal import print_tables
 from tasks.store import Store
+from tasks.uri import public
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -133,7 +134,7 @@ def _summary(store: Store, plan: Plan, rows: list[Row], entries: list[Entry]) ->
         ("Hardware", _distinct(rows, "hardware")),
         ("Versions", _distinct(rows, "versions")),
         ("Code revision", _distinct(rows, "code_revision")),
-        ("Store", words.public(store.uri)),
+        ("Store", store.uri),
     ]
     return Summary(facts, {name: cells[name] for name in _STATUSES if cells[name]}, len(plan.cells))
 
@@ -190,5 +191,5 @@ def _clean(text: str) -> str:
 def _yaml(spec: GridSpec) -> str:
     values: dict[str, Any] = spec.model_dump(mode="json")
     if spec.tracking.uri:
-        values["tracking"]["uri"] = words.public(spec.tracking.uri)
+        values["tracking"]["uri"] = public(spec.tracking.uri)
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -195,7 +195,7 @@ class Driver:
         message = f"{outcome.record.error_message} (it had the {where} to itself)"
         record = outcome.record.model_copy(update={"error_message": message})
         log = f"logs/{record.key}.log"
-        self.store.note_failure(record, (self.store.get_many([log])[log] or message.encode()).decode())
+        self.store.note_failure(record, (self.store.find(log) or message.encode()).decode())
         return replace(outcome, record=record)
 
     def _unwritten(self, outcome: Outcome) -> Outcome:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator import track_values as values
-from orchestrator import words
 from orchestrator.plan import Plan
 from orchestrator.spec import GridSpec
 from orchestrator.store import read_rows
@@ -13,6 +12,7 @@ from orchestrator.track_client import Run, Tracker, quiet
 from tasks.node import Node
 from tasks.record import Candidate, Record
 from tasks.store import Corrupt, Store
+from tasks.uri import public
 
 DATABASE = "mlflow.db"
 PARENT = "mlflow.parentRunId"
@@ -86,7 +86,7 @@ class Mirror:
             self.close()
             uri = str(self.uri)
             self.warning = (
-                f"MLflow at {words.public(uri)} failed ({_reason(error, uri)}); the results are safe, and"
+                f"MLflow at {public(uri)} failed ({_reason(error, uri)}); the results are safe, and"
                 f" `python -m orchestrator.grid sync --store {self.store.uri}` mirrors them later"
             )
             if self._warn is not None:
@@ -206,7 +206,7 @@ def _reason(error: Exception, uri: str) -> str:
     """What went wrong, in a few words and without the password that MLflow repeats."""
     if isinstance(error, ImportError):
         return "mlflow is not installed"
-    text = str(error).replace(uri, words.public(uri))
+    text = str(error).replace(uri, public(uri))
     if "Max retries exceeded" in text or "timed out" in text:
         return "no answer"
     return f"{text.splitlines()[0]:.160}" if text.strip() else type(error).__name__

@@ -2,7 +2,6 @@
 
 import json
 from typing import Any
-from urllib.parse import urlsplit
 
 from core.data import DATASETS
 from core.quant import QuantSpec
@@ -102,9 +101,3 @@ def training(params: str | None) -> str:
     parts = [f"{values['epochs']} epochs"] if "epochs" in values else []
     parts += [f"lr {values['lr']:g}"] if "lr" in values else []
     return ", ".join(parts)
-
-
-def public(uri: str) -> str:
-    """A URI without user and password, for pages and messages that are passed on."""
-    parts = urlsplit(uri)
-    return uri.replace(f"{parts.netloc.rpartition('@')[0]}@", "", 1) if "@" in parts.netloc else uri

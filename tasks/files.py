@@ -79,6 +79,10 @@ class Files:
         data: bytes = self._patiently(lambda: self.fs.cat_file(path))
         return data
 
+    def find(self, name: str) -> bytes | None:
+        """A file's bytes, None if there is none."""
+        return self.get_many([name])[name]
+
     def get_many(self, names: Iterable[str]) -> dict[str, bytes | None]:
         """The bytes of several files, None for those that are not there; one round trip on object stores."""
         paths = {name: self.path(name) for name in names}

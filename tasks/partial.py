@@ -26,7 +26,7 @@ class Partial:
     def load(self) -> bytes | None:
         """The state of the most epochs that is whole."""
         for name, match in sorted(self._files().items(), reverse=True):
-            data = self._store.get_many([f"{self._folder}/{name}"])[f"{self._folder}/{name}"]
+            data = self._store.find(f"{self._folder}/{name}")
             if data is not None and _digest(data) == match[3]:
                 self.spent, self._began = int(match[2]) / 1000, time.perf_counter()
                 return data

@@ -122,7 +122,7 @@ class Store(Files):
     def drop_file(self, key: str, name: str) -> None:
         """Removes one file of a finished node on purpose, after noting it in the manifest."""
         manifest = f"manifests/{_key(key)}.json"
-        data = self.get_many([manifest])[manifest]
+        data = self.find(manifest)
         if data is None:  # set aside meanwhile
             return
         raw = json.loads(data)

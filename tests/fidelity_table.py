@@ -4,13 +4,11 @@
 """
 
 import csv
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import fmean, stdev
 
-from scipy.stats import t
+from orchestrator.figures import figure
 
 STORED = Path(__file__).parent / "results" / "fidelity.csv"
 FIGURES = ("fa", "ra", "ta", "mia", "ag")
@@ -39,8 +37,8 @@ def compared_with(label: str) -> str | None:
 
 def interval(values: list[float]) -> str:
     """Mean and half of the 95 % interval by Student's t."""
-    half = t.ppf(0.975, len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return f"{fmean(values):.1f} ± {half:.1f}"
+    found = figure(values)
+    return f"{found.mean:.1f} ± {found.half:.1f}"
 
 
 def rows(path: Path) -> Iterator[str]:

@@ -14,6 +14,7 @@ from orchestrator.plan import make_plan
 from orchestrator.report import build_tables, print_tables, write_report
 from orchestrator.store import read_rows
 from tasks.store import Store
+from tasks.uri import public
 
 
 def rows_of(fake: Fake) -> list[dict]:
@@ -415,5 +416,5 @@ def test_words():
         "2-bit weights, full-precision activations (LSQ+; first and last layer 8-bit)"
     )
     assert words.quantization("fp") == "full precision"
-    assert words.public("https://u:p@host/x") == "https://host/x"
+    assert public("https://u:p@host/x") == "https://host/x"
     assert words.hyper_parameters("lr 0.012 fraction 0.37") == "lr 0.012, fraction 0.37"
