@@ -18,10 +18,10 @@ from tasks.store import Store
 _SPLITS = {"one": "one split", "mismatched": "the original trained on another split"}
 
 
-def plan_facts(spec: GridSpec, grid: Plan, store: Store) -> dict[str, Any]:
+def plan_facts(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = False) -> dict[str, Any]:
     """Cells, nodes of each kind, how many are done, and the hours that the rest takes on one slot."""
     finished = store.finished()
-    cost = cost_model(spec, grid, store, finished)
+    cost = cost_model(spec, grid, store, finished, allow_cpu=allow_cpu)
     left = [node for key, node in grid.nodes.items() if key not in finished]
     return {
         "recipe": spec.recipe,
@@ -37,9 +37,15 @@ def plan_facts(spec: GridSpec, grid: Plan, store: Store) -> dict[str, Any]:
     }
 
 
-def cost_model(spec: GridSpec, grid: Plan, store: Store, finished: set[str]) -> CostModel:
-    """Expected times on a GPU if there is one or the grid is made for one, corrected by up to 200 stored ones."""
-    gpu = spec.resources.device != "cpu" and (spec.needs_gpu or torch.cuda.is_available())
+def cost_model(
+    spec: GridSpec, grid: Plan, store: Store, finished: set[str], *, allow_cpu: bool = False
+) -> CostModel:
+    """Expected times, corrected by up to 200 stored ones.
+
+    They are a GPU's if there is one, or if the grid is made for one and nobody insists on CPUs.
+    """
+    made_for_gpu = spec.needs_gpu and not allow_cpu
+    gpu = spec.resources.device != "cpu" and (made_for_gpu or torch.cuda.is_available())
     cost = CostModel(GPU if gpu else CPU)
     trained = [k for k in finished if k in grid.nodes and grid.nodes[k].kind in TRAINING]
     for key, manifest in store.manifests(sorted(trained)[:200], broken={}).items():

@@ -43,7 +43,7 @@ def _run(spec: GridSpec, grid: Plan, store: Store, options: Options, console: Co
     for line in warnings:
         _yellow(say)(line)
     finished = store.finished()
-    cost = cost_model(spec, grid, store, finished)
+    cost = cost_model(spec, grid, store, finished, allow_cpu=options.allow_cpu)
     failed = _settled_failures(store, grid, options)
     work = {key: cost.work(node) for key, node in grid.nodes.items()}
     frontier = Frontier(grid, work, finished, failed)

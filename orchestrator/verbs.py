@@ -21,7 +21,7 @@ from tasks.store import Store
 
 def plan(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Prints what a run would do, and roughly how long it would take; starts nothing."""
-    facts = plan_facts(spec, make_plan(spec), store)
+    facts = plan_facts(spec, make_plan(spec), store, allow_cpu=options.allow_cpu)
     if options.as_json:
         console.print_json(data=facts)
     else:
@@ -32,7 +32,7 @@ def plan(spec: GridSpec, store: Store, options: Options, console: Console) -> in
 def status(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """How far a grid is, also while it runs in another process."""
     grid = make_plan(spec)
-    facts = plan_facts(spec, grid, store)
+    facts = plan_facts(spec, grid, store, allow_cpu=options.allow_cpu)
     failures = {k: r for k, r in store.failures().items() if k in grid.nodes}
     facts["failed"] = {k: f"{r.error_kind}: {r.error_message}" for k, r in failures.items()}
     if options.as_json:

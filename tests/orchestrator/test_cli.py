@@ -178,3 +178,14 @@ def test_the_inline_executor_needs_neither_ray_nor_mlflow_nor_polars(tiny, tmp_p
     assert done.returncode == 0, done.stderr
     assert "Q-MUL" in done.stdout
     assert (tmp_path / "store" / "report" / "index.html").exists()
+
+
+def test_a_plan_that_insists_on_cpus_is_timed_on_cpus(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+    def words_of(*more):
+        assert grid.main(["plan", "--recipe", "table7", "--store", str(tmp_path), *more]) == 0
+        return capsys.readouterr().out
+
+    assert "RTX 4090" in words_of()
+    assert "one core of a server CPU" in words_of("--allow-cpu")
