@@ -10,20 +10,37 @@ from torch import Tensor, nn
 
 from core.errors import BadInput
 
-_MODEL, _MOMENTUM, _DRAWS, _LAYERS, _CUDA, _FACTS = "model.", "momentum.", "draws", "layers", "cuda", "facts"
+_MODEL, _MOMENTUM, _MEMORY = "model.", "momentum.", "memory."
+_DRAWS, _LAYERS, _CUDA, _FACTS = "draws", "layers", "cuda", "facts"
 
 
 class Checkpoints(Protocol):
-    """Where a long training leaves its state every few epochs, and finds it again."""
+    """Where a training leaves its state every few epochs, and finds it again.
+
+    until: the number of epochs after which to pause; None trains to the end.
+    """
 
     every: int
+    until: int | None
 
     def load(self) -> bytes | None:
-        """The last whole state that was saved, if any."""
+        """The last whole state that was saved, of no more epochs than `until`, if any."""
         ...
 
     def save(self, epoch: int, data: bytes) -> None:
         """Keeps the state after so many epochs in the place of earlier ones."""
+        ...
+
+
+class Memory(Protocol):
+    """What a method keeps between epochs that does not follow from the generator and the model."""
+
+    def remembered(self) -> dict[str, Tensor]:
+        """Tensors by name."""
+        ...
+
+    def recall(self, tensors: dict[str, Tensor]) -> None:
+        """Takes back what `remembered` gave, from the CPU."""
         ...
 
 
@@ -32,9 +49,12 @@ def pack_state(
     optimizer: torch.optim.SGD,
     generator: torch.Generator,
     facts: list[dict[str, float]],
+    memory: Memory | None = None,
 ) -> bytes:
-    """Model, momentum, both sources of random numbers and what the epochs said so far."""
+    """Model, momentum, both sources of random numbers, what the epochs said so far, and the method's memory."""
     state = {_MODEL + name: t for name, t in model.state_dict().items()}
+    if memory is not None:
+        state |= {_MEMORY + name: t for name, t in memory.remembered().items()}
     for number, parameter in enumerate(_parameters(optimizer)):
         momentum = optimizer.state[parameter].get("momentum_buffer")
         if momentum is not None:
@@ -48,7 +68,11 @@ def pack_state(
 
 
 def restore_state_(
-    data: bytes, model: nn.Module, optimizer: torch.optim.SGD, generator: torch.Generator
+    data: bytes,
+    model: nn.Module,
+    optimizer: torch.optim.SGD,
+    generator: torch.Generator,
+    memory: Memory | None = None,
 ) -> list[dict[str, float]]:
     """Puts everything back where `pack_state` took it from; returns the facts of the epochs that are done.
 
@@ -64,6 +88,8 @@ def restore_state_(
                 optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(
                     momenta[str(number)]
                 )
+        if memory is not None:
+            memory.recall(_below(state, _MEMORY))
         generator.set_state(state[_DRAWS])
         torch.set_rng_state(state[_LAYERS])
         device = next(model.parameters()).device

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from core.data.loader import Batch
 from core.errors import Diverged
 from core.quant import StepGuard, keep_valid_, quantizer_parameters
-from core.resume import Checkpoints, pack_state, restore_state_
+from core.resume import Checkpoints, Memory, pack_state, restore_state_
 
 Precision = Literal["auto", "float32", "bfloat16"]
 EpochFacts = dict[str, float]
@@ -72,6 +72,7 @@ def fit(
     epoch_facts: Callable[[int], EpochFacts] | None = None,
     on_epoch: OnEpoch | None = None,
     checkpoints: Checkpoints | None = None,
+    memory: Memory | None = None,
 ) -> nn.Module:
     """Trains the model in place and returns it in eval mode.
 
@@ -86,20 +87,23 @@ def fit(
         epoch_facts: called with the epoch once its batches are prepared and before its first step; what it
             returns is told with the epoch's facts. May leave the model in any mode.
         on_epoch: called with the epoch's number and facts: mean loss and learning rate.
-        checkpoints: where the state is left every few epochs and taken up again. Only for batches that follow
-            from the generator alone: what `epoch_batches` remembers by itself is not in the state.
+        checkpoints: where the state is left every few epochs and taken up again; may end the training before
+            its last epoch, on the learning rates of the whole.
+        memory: what `epoch_batches` remembers from one epoch to the next, beside what follows from the
+            generator and the model.
 
     Raises Diverged when an epoch's mean loss is not finite.
     """
     optimizer = torch.optim.SGD(parameter_groups(model, params), params.lr, params.momentum, foreach=True)
+    last = params.epochs if checkpoints is None else min(checkpoints.until or params.epochs, params.epochs)
     update = _Update(model, optimizer, params, loss, on_gradient, on_update)
     with _seeded_layers(generator, next(model.parameters()).device):
         saved = checkpoints.load() if checkpoints is not None else None
-        past = [] if saved is None else restore_state_(saved, model, optimizer, generator)
+        past = [] if saved is None else restore_state_(saved, model, optimizer, generator, memory)
         for epoch, facts in enumerate(past):
             if on_epoch is not None:
                 on_epoch(epoch, facts)
-        for epoch in range(len(past), params.epochs):
+        for epoch in range(len(past), last):
             lr = cosine_lr(params.lr, epoch, params.epochs) if params.schedule == "cosine" else params.lr
             passes = epoch_batches(epoch)
             measured = {} if epoch_facts is None else epoch_facts(epoch)
@@ -114,8 +118,9 @@ def fit(
             if on_epoch is not None:
                 on_epoch(epoch, past[-1])
             done = epoch + 1
-            if checkpoints is not None and done % checkpoints.every == 0 and done < params.epochs:
-                checkpoints.save(done, pack_state(model, optimizer, generator, past))
+            due = checkpoints is not None and (done == last or done % checkpoints.every == 0)
+            if checkpoints is not None and due and done < params.epochs:
+                checkpoints.save(done, pack_state(model, optimizer, generator, past, memory))
     return model.eval()
 
 

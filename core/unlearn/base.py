@@ -32,7 +32,7 @@ class Problem:
     classes: number of classes.
     augment: normalisation and training augmentation of this dataset.
     device: where all of the above lives.
-    checkpoints: where a training from scratch leaves its state between epochs; the methods need none.
+    checkpoints: where a training leaves its state between epochs, and may be told to pause.
     """
 
     model: nn.Module

@@ -23,6 +23,7 @@ def finetune(
         generator,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
+        checkpoints=problem.checkpoints,
     )
 
 

@@ -36,6 +36,7 @@ def gradient_ascent(
         loss=ascent_loss,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
+        checkpoints=problem.checkpoints,
     )
 
 

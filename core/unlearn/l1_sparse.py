@@ -61,6 +61,7 @@ def l1_sparse(
         on_gradient=add_penalty_gradient,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
+        checkpoints=problem.checkpoints,
     )
 
 

@@ -145,6 +145,14 @@ class _Epochs:
             forget, retain = forget.weighted(w_forget), retain.weighted(w_retain)
         return epoch_in_order(forget, retain, params.order, params, problem, self.generator)
 
+    def remembered(self) -> dict[str, Tensor]:
+        """The forget set's labels, which later epochs take from the first."""
+        return {"labels": self.forget.labels}
+
+    def recall(self, tensors: dict[str, Tensor]) -> None:
+        """Takes the labels back."""
+        self.forget = self.problem.forget.relabelled(tensors["labels"].to(self.problem.device))
+
     def _labels(self) -> Tensor:
         problem, params = self.problem, self.params
         if params.labels == "similar":
@@ -185,6 +193,8 @@ def qmul(
         loss=cross_entropy if params.normaliser == "count" else weighted_mean,
         epoch_facts=lambda _epoch: epochs.facts,
         on_epoch=on_epoch,
+        checkpoints=problem.checkpoints,
+        memory=epochs,
     )
 
 

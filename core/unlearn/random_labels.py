@@ -89,6 +89,7 @@ def rl(
         generator,
         epoch_facts=gradient_probe(model, problem, params, lambda: epochs.forget),
         on_epoch=on_epoch,
+        checkpoints=problem.checkpoints,
     )
 
 

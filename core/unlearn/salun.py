@@ -119,6 +119,7 @@ def salun(
         on_update=hold_masked if params.masked_weights == "frozen" else None,
         epoch_facts=facts,
         on_epoch=on_epoch,
+        checkpoints=problem.checkpoints,
     )
 
 

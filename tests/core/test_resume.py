@@ -1,13 +1,16 @@
-"""A training that is cut off and taken up again ends bit for bit where it would have ended."""
+"""A training that is cut off, or told to pause, and taken up again ends bit for bit where it would have ended."""
+
+from dataclasses import replace
 
 import pytest
 import torch
-from toy_problem import AUGMENTING, CLASSES, FP, W4A4, WIDTHS, seeded, toy_images
+from toy_problem import AUGMENTING, CLASSES, FP, W4A4, WIDTHS, seeded, toy_images, untrained_problem
 
 from core.errors import BadInput
 from core.models import build
 from core.resume import restore_state_
 from core.train import TrainParams, parameter_groups
+from core.unlearn import METHODS
 from core.unlearn.retrain import train_from_scratch
 
 PARAMS = TrainParams(epochs=5, lr=0.05, batch_size=12)
@@ -18,10 +21,10 @@ class CutOff(Exception):
 
 
 class Memory:
-    """Checkpoints that keep states and, after so many, end the training."""
+    """Checkpoints that keep states; after `most` of them the training is cut off, after `until` epochs it pauses."""
 
-    def __init__(self, every, most=99, state=None):
-        self.every, self.most, self.state = every, most, state
+    def __init__(self, every, most=99, state=None, until=None):
+        self.every, self.most, self.state, self.until = every, most, state, until
         self.epochs = []
 
     def load(self):
@@ -73,6 +76,40 @@ def test_leaving_states_changes_nothing():
     assert checkpoints.epochs == [1, 2, 3, 4]
     assert same(watched, plain)
     assert (said, draw) == (told, next_draw)
+
+
+ITERATIVE = [name for name, method in METHODS.items() if "epochs" in method.params.model_fields]
+# what a method remembers, draws or measures between epochs differs most under these
+OPTIONS = {"qmul": [{}, {"label_refresh": "epoch"}, {"labels": "random", "weights": "half", "probe": 8}]}
+
+
+@pytest.mark.parametrize("protocol", ["paper", "released"])
+@pytest.mark.parametrize(
+    ("name", "options"), [(name, options) for name in ITERATIVE for options in OPTIONS.get(name, [{}])]
+)
+def test_a_method_that_pauses_goes_on_bit_for_bit(name, options, protocol):
+    method, problem = METHODS[name], untrained_problem(W4A4)
+    released = method.released if protocol == "released" else {}
+    params = method.params(**{**released, **options, "epochs": 4, "lr": 0.02, "batch_size": 12})
+
+    def run(checkpoints):
+        said = []
+        model = method.run(
+            replace(problem, checkpoints=checkpoints), params, seeded(3), lambda *told: said.append(told)
+        )
+        return model, said
+
+    whole, said = run(None)
+    paused = Memory(every=99)
+    for until in (1, 3):
+        paused.until = until
+        part, told = run(paused)
+        assert told == said[:until]
+        assert paused.epochs[-1] == until
+        assert not same(part, whole)
+    resumed, told = run(Memory(every=99, state=paused.state))
+    assert told == said
+    assert same(resumed, whole)
 
 
 @pytest.mark.parametrize("damage", [b"", b"half", "other"])
