@@ -7,6 +7,8 @@ from typing import Any
 
 from core.data import DATASETS
 from core.models import MODELS
+from orchestrator.searches import expected
+from orchestrator.variants import base_name
 from tasks.node import TRAINING, Node
 
 # Passes over images, in units of one forward and backward pass, of a method with its hyper-parameters.
@@ -60,15 +62,25 @@ class CostModel:
             self._ratios.append(seconds / self.work(node))
 
     def total(self, nodes: Iterable[Node]) -> float:
-        """Expected seconds of training nodes on one worker, one after the other."""
-        return self.factor * sum(self.work(node) for node in nodes if node.kind in TRAINING)
+        """Expected seconds of training nodes on one worker, one after the other, with those of searches to come."""
+        return self.factor * sum(self.work(n) for n in nodes if n.kind in TRAINING or n.kind == "search")
 
     def work(self, node: Node) -> float:
         """Expected seconds on one worker at the assumed pace, before `factor`."""
-        if node.kind not in TRAINING:
-            return 2.0
-        passes = _passes(node)
-        return passes * (_macs(node) / self.pace.macs_per_second + self.pace.seconds_per_image) + 0.5
+        if node.kind == "search":
+            epochs = max(1, node.inputs["params"].get("epochs", 1))
+            return sum(parts * (self._seconds(node) * each / epochs + 0.5) for parts, each in expected(node))
+        return self._seconds(node) * _share(node) + 0.5 if node.kind in TRAINING else 2.0
+
+    def _seconds(self, node: Node) -> float:
+        """Of a whole training."""
+        return _passes(node) * (_macs(node) / self.pace.macs_per_second + self.pace.seconds_per_image)
+
+
+def _share(node: Node) -> float:
+    """The part (0-1) of a training that a node does itself."""
+    epochs = node.inputs["params"].get("epochs")
+    return (node.inputs.get("until", epochs) - node.head_start) / epochs if epochs else 1.0
 
 
 def _passes(node: Node) -> float:
@@ -76,7 +88,9 @@ def _passes(node: Node) -> float:
     limit = (i["limit"] or {}).get("train") or DATASETS[i["dataset"]].train_size
     pool = min(limit, DATASETS[i["dataset"]].train_size) * (1 - i["validation"])
     share = i["amount"] if i.get("scenario") == "random" else 1 / DATASETS[i["dataset"]].classes
-    work = _WORK.get(i["method"], _WORK["salun"])  # a method without an entry is taken for a full one
+    work = _WORK.get(
+        base_name(i["method"]), _WORK["salun"]
+    )  # a method without an entry is taken for a full one
     return work(i["params"], share * pool, (1 - share) * pool)
 
 

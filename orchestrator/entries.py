@@ -1,5 +1,6 @@
 """One entry for each method, problem and seed of a grid: its row, or why there is none."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,11 @@ class Entry:
         if self.cell.method == "retrain":
             return 0.0
         return average_gap(_figures(self.row), _figures(self.reference)) if self.reference else None
+
+
+def _trial(evaluation: Node) -> str:
+    """What the parts of one trial have in common."""
+    return json.dumps(evaluation.inputs["params"], sort_keys=True)
 
 
 def _figures(row: Row) -> dict[str, float]:
@@ -104,8 +110,11 @@ class _Known:
 
     def entry(self, cell: Cell, key: str, reference: str | None) -> Entry:
         row, node = self.done(key), self.plan.nodes[key]
-        trials = len(node.parents) - 1 if node.kind == "select" else 0
-        failed = trials - len(row["candidates"] or ()) if row and trials else 0
+        trials = failed = 0
+        if node.kind == "select":
+            evaluations = self.plan.evaluations(node)
+            trials = len({_trial(evaluation) for evaluation in evaluations})
+            failed = sum(self.done(evaluation.key) is None for evaluation in evaluations) if row else 0
         hole = "" if row else self.hole(node)
         return Entry(cell, key, row, self.done(reference), hole, trials, failed)
 
@@ -117,8 +126,11 @@ class _Known:
             culprit = self.plan.nodes[cause].kind
             where = "" if cause == node.key else "every trial: " if culprit == "trial" else f"its {culprit}: "
             return f"failed: {where}{message}"
-        trials = node.parents[1:] if node.kind == "select" else ()
-        done = sum(self.done(key) is not None for key in trials)
+        if node.kind == "select" and self.plan.nodes[node.parents[1]].kind == "search":
+            begun = all(self.done(key) for key in self.plan.nodes[node.parents[1]].parents)
+            return "unfinished: its search has not ended" if begun else "missing: not run yet"
+        trials = self.plan.evaluations(node) if node.kind == "select" else []
+        done = sum(self.done(trial.key) is not None for trial in trials)
         if done:
             return f"unfinished: {done} of {len(trials)} trials done"
         return "missing: not run yet"

@@ -11,8 +11,9 @@ from orchestrator import words
 from orchestrator.cost import CPU, GPU, CostModel
 from orchestrator.plan import Plan
 from orchestrator.recipes import RECIPES
+from orchestrator.searches import expected
 from orchestrator.spec import GridSpec
-from tasks.node import TRAINING
+from tasks.node import TRAINING, Node
 from tasks.store import Store
 
 _SPLITS = {"one": "one split", "mismatched": "the original trained on another split"}
@@ -23,18 +24,26 @@ def plan_facts(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = Fa
     finished = store.finished()
     cost = cost_model(spec, grid, store, finished, allow_cpu=allow_cpu)
     left = [node for key, node in grid.nodes.items() if key not in finished]
+    parts = sum(count for node in left if node.kind == "search" for count, _ in expected(node))
+    to_come = Counter({"trial": parts, "evaluate": parts})
     return {
         "recipe": spec.recipe,
         "store": store.uri,
         "cells": len(grid.cells),
-        "trials_per_cell": sorted({len(n.parents) - 1 for n in grid.nodes.values() if n.kind == "select"}),
-        "nodes": grid.counts(),
+        "trials_per_cell": sorted({_trials(grid, n) for n in grid.nodes.values() if n.kind == "select"}),
+        "nodes": dict(Counter(grid.counts()) + to_come),
         "done": len(grid.nodes) - len(left),
-        "left": dict(Counter(node.kind for node in left)),
+        "left": dict(Counter(node.kind for node in left) + to_come),
         "hours": round(cost.total(left) / 3600, 2),
         "hours_are": f"of one worker, {cost.pace.words}"
         + (", corrected by this store's own timings" if cost.factor != 1 else ""),
     }
+
+
+def _trials(grid: Plan, select: Node) -> int:
+    """How many trials a cell has."""
+    other = grid.nodes[select.parents[1]]
+    return other.inputs["trials"] if other.kind == "search" else len(select.parents) - 1
 
 
 def cost_model(

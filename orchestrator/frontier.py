@@ -49,6 +49,7 @@ class Frontier:
         }
         self._training: dict[tuple[str, str, str], list[_Entry]] = {}
         self._tasks: list[_Entry] = []
+        self._searches: list[str] = []
         for key in [k for k, s in self.state.items() if s is State.WAITING and self._open[k] == 0]:
             self._decide(key)
 
@@ -61,9 +62,37 @@ class Frontier:
         return [key for key, s in self.state.items() if s is state]
 
     def training_left(self) -> int:
-        """How many training nodes wait or run."""
-        left = (State.WAITING, State.RUNNING)
-        return sum(s in left and self.plan.nodes[k].kind in TRAINING for k, s in self.state.items())
+        """How many training nodes wait or run, with those that searches may still come to at once."""
+        left = [self.plan.nodes[k] for k, s in self.state.items() if s in (State.WAITING, State.RUNNING)]
+        searching = sum(node.inputs["trials"] for node in left if node.kind == "search")
+        return sum(node.kind in TRAINING for node in left) + searching
+
+    def settled(self, key: str) -> bool:
+        """Whether a node is done, has failed or can never run."""
+        return self.state[key] in _SETTLED
+
+    def next_searches(self) -> list[Node]:
+        """The searches that may begin; they are then running."""
+        keys, self._searches = self._searches, []
+        self.state |= dict.fromkeys(keys, State.RUNNING)
+        return [self.plan.nodes[key] for key in keys]
+
+    def add(self, nodes: Collection[Node], done: Collection[str], failed: Collection[str]) -> None:
+        """Takes in nodes that a search came to, parents before children. `cost` has an entry for each."""
+        for node in nodes:
+            if node.key in self.state:  # another cell's, or a selection's from an earlier run
+                continue
+            self.plan.nodes[node.key] = node
+            self._children[node.key] = []
+            self._open[node.key] = 0
+            for parent in dict.fromkeys(node.parents):
+                self._children[parent].append(node.key)
+                self._open[node.key] += self.state[parent] not in _SETTLED
+            self.state[node.key] = State.WAITING
+            if node.key in done or node.key in failed:
+                self._settle(node.key, State.DONE if node.key in done else State.FAILED)
+            elif self._open[node.key] == 0:
+                self._decide(node.key)
 
     def any_ready(self, longest: float) -> bool:
         """Whether a node is ready that takes at most `longest` seconds."""
@@ -109,6 +138,9 @@ class Frontier:
         runnable = good[0] and any(good[1:]) if node.kind == "select" else all(good)
         if not runnable:
             self._settle(key, State.BLOCKED)
+            return
+        if node.kind == "search":
+            self._searches.append(key)
             return
         heap = self._training.setdefault(node.affinity, []) if node.kind in TRAINING else self._tasks
         heapq.heappush(heap, (-self.cost[key], key))

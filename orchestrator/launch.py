@@ -17,18 +17,20 @@ from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress
 from orchestrator.report import build_tables, print_tables, write_report
 from orchestrator.run import Clock, Driver, Summary
+from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
 from orchestrator.store import read_rows
 from orchestrator.track import Mirror, tracking_uri
 from tasks.executors import Executor, make_executor
 from tasks.lease import Lease
+from tasks.node import Node
 from tasks.record import Record
 from tasks.store import Store
 
 
 def run(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Runs what is not finished; returns the exit code."""
-    grid = make_plan(spec)
+    grid = expand(make_plan(spec), store)
     store.check_writable()
     _refuse_cpu_by_accident(spec, grid, store, options, console)
     say = console if not options.as_json else Console(stderr=True)
@@ -39,17 +41,20 @@ def run(spec: GridSpec, store: Store, options: Options, console: Console) -> int
 def _run(spec: GridSpec, grid: Plan, store: Store, options: Options, console: Console, say: Console) -> int:
     """The run itself, with the store's lease in hand. say: where lines go that are no result."""
     warnings = _prepare(grid, store, options)
+    if not options.resume:
+        grid = make_plan(spec)  # without what earlier searches came to
     store.put("spec.json", spec.model_dump_json(indent=1).encode())
     for line in warnings:
         _yellow(say)(line)
     finished = store.finished()
     cost = cost_model(spec, grid, store, finished, allow_cpu=options.allow_cpu)
-    failed = _settled_failures(store, grid, options)
+    settled = _settled_failures(store, options)
+    failed = {key: record for key, record in settled.items() if key in grid.nodes}
     work = {key: cost.work(node) for key, node in grid.nodes.items()}
     frontier = Frontier(grid, work, finished, failed)
     summary = Summary()
     if frontier.count(State.WAITING):
-        summary = _execute(spec, grid, store, options, frontier, cost, say)
+        summary = _execute(spec, grid, store, options, frontier, cost, settled, say)
     summary.failed = failed | summary.failed
     _raise_if_no_data(grid, summary)
     return _finish(spec, grid, store, options, summary, warnings, console)
@@ -63,20 +68,21 @@ def _prepare(grid: Plan, store: Store, options: Options) -> list[str]:
             store.forget_node(key)
         return []
     failures = store.failures().keys() & grid.nodes.keys()
-    _reopen_readers(store, grid, failures - _settled_failures(store, grid, options).keys())
+    _reopen_readers(store, grid, failures - _settled_failures(store, options).keys())
     return upkeep.quarantine_broken(store, store.finished() & grid.nodes.keys())
 
 
-def _settled_failures(store: Store, grid: Plan, options: Options) -> dict[str, Record]:
+def _settled_failures(store: Store, options: Options) -> dict[str, Record]:
     """Failures that would only repeat themselves: the same numbers diverge again. The others are tried again."""
     if options.retry_failed or not options.resume:
         return {}
-    return {k: r for k, r in store.failures().items() if k in grid.nodes and r.error_kind == "numeric"}
+    return {key: record for key, record in store.failures().items() if record.error_kind == "numeric"}
 
 
 def _reopen_readers(store: Store, grid: Plan, retried: set[str]) -> None:
-    """Selections that were made without a failed trial are made again once it is retried."""
+    """Selections that were made without a failed trial are made again once it is retried, and their searches."""
     children, reached = grid.children(), list(retried)
+    searches = {select: search for search, select in grid.searches.items()}
     seen: set[str] = set()
     while reached:
         for child in children[reached.pop()]:
@@ -84,6 +90,8 @@ def _reopen_readers(store: Store, grid: Plan, retried: set[str]) -> None:
                 seen.add(child)
                 reached.append(child)
                 store.forget_node(child)
+                if child in searches:
+                    store.forget_node(searches[child])
 
 
 def _refuse_cpu_by_accident(
@@ -108,6 +116,7 @@ def _execute(
     options: Options,
     frontier: Frontier,
     cost: CostModel,
+    settled: dict[str, Record],
     console: Console,
 ) -> Summary:
     """Starts workers and tracking, and drives the workers to the end."""
@@ -122,14 +131,28 @@ def _execute(
             )
         console.print(f"{executor.capacity.words}, store {store.uri}", highlight=False, soft_wrap=True)
         clock = Clock(options.budget)
-        driver = Driver(
-            spec, grid, store, places.make_place(spec, store.address), executor, cost, clock, mirror.push
-        )
+        place = places.make_place(spec, store.address)
+        stage = _stage(spec, options)
+        driver = Driver(spec, grid, store, place, executor, cost, clock, mirror.push, settled, stage)
         with _graceful_stop(clock, console), Progress(console, frontier) as show:
             return driver.run(frontier, show)
     finally:
         executor.close()
         mirror.close()
+
+
+def _stage(spec: GridSpec, options: Options) -> Callable[[Driver, list[Node]], None] | None:
+    """What runs the searches of the grid's mode beside the driver's own loop, if anything does."""
+    if spec.search.mode in ("grid", "halving"):
+        return None
+    if options.executor != "ray":
+        raise BadInput(
+            f"search.mode={spec.search.mode} runs on Ray Tune, without which --executor {options.executor} works: "
+            "use --executor ray, or search.mode=halving"
+        )
+    from orchestrator.stage import tune_stage
+
+    return tune_stage
 
 
 def _executor(spec: GridSpec, options: Options, training: int) -> Executor:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from core.unlearn import METHODS
-from orchestrator.search import grid_points
 from orchestrator.spec import GridSpec, node_params
-from orchestrator.variants import parse_method
+from orchestrator.trials import AXES, Search, evaluation
 from tasks.node import Kind, Node, make_node
 
 
@@ -34,15 +33,23 @@ class Plan:
     """nodes by key, parents before children; for each cell the node that holds its figures.
 
     A method's cell is held by its select node, Retrain's by an evaluate node, and so is the original's.
+    searches: the select node that reads each search node. What a search comes to is not in the plan before it
+    has, see `orchestrator.searches`.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
     cells: dict[Cell, str] = field(default_factory=dict)
     originals: dict[Cell, str] = field(default_factory=dict)
+    searches: dict[str, str] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
         """Number of nodes of each kind."""
         return dict(Counter(node.kind for node in self.nodes.values()))
+
+    def evaluations(self, select: Node) -> list[Node]:
+        """The evaluations of trials that a selection reads: of a search, those that it has come to."""
+        others = (self.nodes[key] for key in select.parents[1:])
+        return [node for node in others if node.kind == "evaluate"]
 
     def children(self) -> dict[str, list[str]]:
         """Keys of the nodes that read each node."""
@@ -98,42 +105,44 @@ class _Builder:
         base = self.base | {"scenario": scenario, "amount": amount}
         training = self._method("retrain", node_params(self.spec.retrain_params()))
         retrain = self._add("retrain", (self.data.key,), base | training)
-        reference = self._evaluation(retrain)
+        reference = self._keep(evaluation(retrain))
         at = Cell(**{name: base[name] for name in Cell._fields[:-1]}, method="retrain")
         if "retrain" in self.spec.methods:
             self.plan.cells[at] = reference.key
         # The original, seen through this problem's forget set, shows what there is to forget.
-        original = self._evaluation(self.original, base | {"method": "original", "params": None})
+        original = self._keep(evaluation(self.original, base | {"method": "original", "params": None}))
         self.plan.originals[at] = original.key
         for label in self.spec.methods:
             if label != "retrain":
                 self.plan.cells[at._replace(method=label)] = self._search(label, base, reference).key
 
     def _search(self, label: str, base: dict[str, Any], reference: Node) -> Node:
-        """The trials of one cell and the node that chooses among them.
-
-        Trials carry the method's plain name and all its parameters, so that variants share what is equal.
-        """
-        spec, name, evaluations = self.spec, parse_method(label).name, []
-        for point in grid_points(name, base["arch"], spec.search.trials, spec.fixed(label)):
-            params = spec.method_params(label, base["dataset"], point)
-            tried = " ".join(f"{what} {value:g}" for what, value in point.items())
-            inputs = base | self._method(name, params) | {"tried": tried}
-            trial = self._add("trial", (self.data.key, self.original.key), inputs, label)
-            evaluations.append(self._evaluation(trial, inputs | {"method": label}).key)
+        """The trials of one cell and the node that chooses among them."""
+        spec = self.spec
+        params, fixed = spec.method_params(label, base["dataset"], {}), spec.fixed(label)
+        search = Search(base, label, params, fixed, self.data.key, self.original.key)
+        coordinates: dict[str, Any] = {axis: base[axis] for axis in AXES}
         choice = {"method": label, "select_on": spec.selects_on, "protocol": spec.protocol}
-        coordinates = {axis: base[axis] for axis in Cell._fields[:-1]}
-        return self._add("select", (reference.key, *dict.fromkeys(evaluations)), coordinates | choice)
-
-    def _evaluation(self, model: Node, inputs: dict[str, Any] | None = None) -> Node:
-        names = (*Cell._fields, "validation", "params", "tried")
-        source = inputs or model.inputs
-        return self._add("evaluate", (model.key,), {n: source[n] for n in names if n in source})
+        if search.adapts(spec.search):
+            node = self._keep(search.node(reference.key, spec.search, spec.selects_on))
+            choice["search"] = spec.search.mode
+            select = self._keep(make_node("select", (reference.key, node.key), coordinates | choice))
+            self.plan.searches[node.key] = select.key
+            return select
+        evaluations = []
+        for point in search.points(spec.search.trials):
+            trial, measured = search.nodes(point)
+            self._keep(trial)
+            evaluations.append(self._keep(measured).key)
+        parents = (reference.key, *dict.fromkeys(evaluations))
+        return self._keep(make_node("select", parents, coordinates | choice))
 
     @staticmethod
     def _method(name: str, params: dict[str, Any]) -> dict[str, Any]:
         return {"method": name, "method_revision": METHODS[name].revision, "params": params}
 
-    def _add(self, kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any], label: str = "") -> Node:
-        node = make_node(kind, parents, inputs, label)
+    def _add(self, kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any]) -> Node:
+        return self._keep(make_node(kind, parents, inputs))
+
+    def _keep(self, node: Node) -> Node:
         return self.plan.nodes.setdefault(node.key, node)

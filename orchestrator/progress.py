@@ -14,7 +14,7 @@ from tasks.node import Node
 from tasks.record import Record
 
 _PLAIN_EVERY, _LIVE_EVERY = 30.0, 0.5  # seconds
-_KINDS = ("data", "original", "retrain", "trial", "evaluate", "select")
+_KINDS = ("data", "original", "retrain", "trial", "evaluate", "search", "select")
 
 
 class Progress:
@@ -22,7 +22,6 @@ class Progress:
 
     def __init__(self, console: Console, frontier: Frontier) -> None:
         self.console, self.frontier = console, frontier
-        self._kinds: Counter[str] = Counter(node.kind for node in frontier.plan.nodes.values())
         self._start = self._shown = time.monotonic()
         self._live = (
             Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
@@ -56,9 +55,8 @@ class Progress:
     def _line(self, eta: float) -> str:
         nodes = self.frontier.plan.nodes
         done = Counter(str(nodes[key].kind) for key in self.frontier.keys(State.DONE))
-        stages = " · ".join(
-            f"{kind} {done[kind]}/{self._kinds[kind]}" for kind in _KINDS if self._kinds[kind]
-        )
+        known = self.frontier.plan.counts()  # searches add to it
+        stages = " · ".join(f"{kind} {done[kind]}/{known[kind]}" for kind in _KINDS if kind in known)
         failed = self.frontier.count(State.FAILED)
         tail = f" · {failed} failed" if failed else ""
         tail += f" · about {words.duration(max(eta, 1))} left"

@@ -4,24 +4,27 @@ import errno
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from core.errors import BadInput
 from orchestrator.cost import CostModel
 from orchestrator.frontier import Frontier, State
+from orchestrator.halvings import Halving
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
+from orchestrator.searches import Ledger, drop_states, finish, widen
 from orchestrator.spec import GridSpec
 from orchestrator.upkeep import keep_selected_only
 from tasks.errors import Unavailable
 from tasks.executors import Executor
 from tasks.job import Job, Outcome, Place
 from tasks.node import TRAINING, Node
-from tasks.record import Record
+from tasks.record import Candidate, Record
 from tasks.store import Store
 
 _CORRUPT_LIMIT = 3  # a file that breaks more often than this has a broken disk behind it
@@ -58,7 +61,11 @@ class Clock:
 
 
 class Driver:
-    """One run of a plan on an executor."""
+    """One run of a plan on an executor.
+
+    settled: earlier failures that are not tried again, also of trials that a search has yet to come to.
+    stage: runs searches all together once nothing else can run; without it they run with everything else.
+    """
 
     def __init__(
         self,
@@ -70,6 +77,8 @@ class Driver:
         cost: CostModel,
         clock: Clock,
         on_record: Callable[[Record], None],
+        settled: Mapping[str, Record] = MappingProxyType({}),
+        stage: Callable[["Driver", list[Node]], None] | None = None,
     ) -> None:
         self.spec, self.plan, self.store, self.place = spec, plan, store, place
         self.executor, self.cost, self.clock, self.on_record = executor, cost, clock, on_record
@@ -81,6 +90,8 @@ class Driver:
         self._alone: set[str] = set()  # nodes that ran out of memory beside others
         self._affinity: dict[int, tuple[str, str, str]] = {}
         self._corrupt: Counter[str] = Counter()
+        self.settled, self._stage = settled, stage
+        self._halvings: dict[str, Halving] = {}
 
     def run(self, frontier: Frontier, show: Progress) -> Summary:
         """Works until nothing is ready or the clock says stop; waits for what is in flight.
@@ -91,14 +102,9 @@ class Driver:
         # Removing what lost and telling the tracker takes longer than a node may: workers do not wait for it.
         self._hand = ThreadPoolExecutor(1, "chores")
         try:
-            self._hand_out()
-            while self.running or self._chores or self._worth_waiting():
-                for outcome in self.executor.wait(timeout=1.0):
-                    self._guarded(partial(self._settle, outcome))
-                self._guarded(self._end_chores)
-                self._hand_out()
-                self._let_go()
-                show.update(self.running.values(), self._eta)
+            self._drive()
+            while self._stage is not None and self.clock.longest() > 0 and self._run_stage():
+                self._drive()
         finally:
             self._hand.shutdown(cancel_futures=True)
         if self._lost is not None:
@@ -106,6 +112,28 @@ class Driver:
         self.summary.blocked = self.frontier.count(State.BLOCKED)
         self.summary.left = self.frontier.count(State.WAITING)
         return self.summary
+
+    def _drive(self) -> None:
+        """The loop."""
+        self.guarded(self._search)
+        self._hand_out()
+        while self.running or self._chores or self._worth_waiting():
+            for outcome in self.executor.wait(timeout=1.0):
+                self.guarded(partial(self._settle, outcome))
+            self.guarded(self._end_chores)
+            self.guarded(self._search)
+            self._hand_out()
+            self._let_go()
+            self.show.update(self.running.values(), self.eta)
+
+    def _run_stage(self) -> bool:
+        """Runs the searches that may begin; False if there are none."""
+        searches = self.frontier.next_searches()
+        if searches and self._stage is not None:
+            self.executor.lend()
+            self.guarded(partial(self._stage, self, searches))
+            self.executor.need(self.frontier.training_left())
+        return bool(searches)
 
     def _hand_out(self) -> None:
         """Gives every free worker a node, as long as one is ready that ends in time."""
@@ -119,12 +147,16 @@ class Driver:
         while self.executor.free_tasks() > 0 and (node := self.frontier.next_task(self.clock.longest())):
             self._submit(node, None)
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def guarded(self, step: Callable[[], None]) -> None:
         """A step of the loop; a store that is gone ends the handing out, not what is in flight."""
         try:
             step()
         except Unavailable as error:
-            self._lost, self.clock.stopping = str(error), True
+            self.lose(str(error))
+
+    def lose(self, why: str) -> None:
+        """The store can no longer be written."""
+        self._lost, self.clock.stopping = why, True
 
     def _end_chores(self) -> None:
         """Looks at the chores that are done; waits for one if there is nothing else to wait for.
@@ -137,7 +169,46 @@ class Driver:
             dropped = self._chores.popleft().result()
             if dropped is not None:
                 why = "weights were dropped by an earlier selection and are needed again"
-                self._recompute(dropped, why, lost=False)
+                self.recompute(dropped, why, lost=False)
+
+    def _search(self) -> None:
+        """Begins the searches that may, and takes each as far as the gaps at hand allow."""
+        if self._stage is not None:
+            return
+        for node in self.frontier.next_searches():
+            self._halvings[node.key] = Halving(node, self.store)
+            self.take_in(self._halvings[node.key].wanted)
+        for key, search in list(self._halvings.items()):
+            while search.step(self.frontier.settled):
+                self.take_in(search.wanted)
+            if search.over:
+                del self._halvings[key]
+                self.end_search(search.node, search.ledger, search.seen)
+
+    def take_in(self, nodes: list[Node]) -> None:
+        """Adds what a search came to: to do, done before, or not to be tried again."""
+        self.frontier.cost |= {node.key: self.cost.work(node) for node in nodes}
+        done = self.store.manifests((node.key for node in nodes), broken={}).keys()
+        failed = self._failed()
+        again = {node.key: failed[node.key] for node in nodes if node.key in failed and node.key not in done}
+        self.summary.failed |= again
+        self.frontier.add(nodes, done, again)
+
+    def end_search(self, node: Node, ledger: Ledger, seen: Sequence[Candidate]) -> None:
+        """Commits a search; its selection can then be made."""
+        record = finish(self.store, node, self.place, ledger, seen)
+        if record.status == "done":
+            widen(self.plan, node, ledger)
+            self.summary.computed += 1
+            self.frontier.finish(node.key)
+        else:
+            self.summary.failed[node.key] = record
+            self.frontier.fail(node.key)
+            self.show.failure(node, record)
+        self._chores.append(self._hand.submit(drop_states, self.store, node, ledger))
+
+    def _failed(self) -> dict[str, Record]:
+        return {**self.settled, **self.summary.failed}
 
     def _let_go(self) -> None:
         """From time to time, tells the executor how many slots can still be of use."""
@@ -164,20 +235,26 @@ class Driver:
         parent = outcome.corrupt_parent
         if parent is not None and self._corrupt[parent] < _CORRUPT_LIMIT:
             self._corrupt[parent] += 1
-            self._recompute(parent, outcome.record.error_message or "corrupt")
+            self.recompute(parent, outcome.record.error_message or "corrupt")
             return
         if parent is not None:  # workers note other failures themselves
             self.store.note_failure(outcome.record, outcome.record.error_message or "")
         if outcome.failure is not None:
-            self.summary.failed[node.key] = outcome.record
             self.frontier.fail(node.key)
-            self.show.failure(node, outcome.record)
         else:
             self.summary.computed += 1
-            self.cost.observe(node, outcome.record.node_seconds or 0.0)
             self.frontier.finish(node.key)
             if node.kind == "select" and self.spec.keep != "all":
                 self._chores.append(self._hand.submit(keep_selected_only, self.store, self.plan, node))
+        self.note(outcome)
+
+    def note(self, outcome: Outcome) -> None:
+        """A node's end, for the summary, the pace and the tracker."""
+        if outcome.failure is not None:
+            self.summary.failed[outcome.node.key] = outcome.record
+            self.show.failure(outcome.node, outcome.record)
+        else:
+            self.cost.observe(outcome.node, outcome.record.node_seconds or 0.0)
         self._chores.append(self._hand.submit(self.on_record, outcome.record))
 
     def _again_alone(self, node: Node) -> bool:
@@ -214,7 +291,7 @@ class Driver:
         self.store.note_failure(record, message)
         return replace(outcome, record=record, failure="system")
 
-    def _recompute(self, key: str, why: str, *, lost: bool = True) -> None:
+    def recompute(self, key: str, why: str, *, lost: bool = True) -> None:
         """Makes a finished node unfinished and starts the bookkeeping again from the store."""
         words = self.plan.nodes[key].words if key in self.plan.nodes else key[:12]
         self.summary.warnings.append(f"{'quarantined' if lost else 'recomputing'} {words}: {why}")
@@ -223,10 +300,11 @@ class Driver:
         else:
             self.store.forget_node(key)
         done = self.store.finished() - self.running.keys()
-        self.frontier = Frontier(self.plan, self.frontier.cost, done, self.summary.failed, self.running)
+        running = {*self.running, *self._halvings}
+        self.frontier = Frontier(self.plan, self.frontier.cost, done, self._failed(), running)
         self.show.frontier = self.frontier
 
-    def _eta(self) -> float:
+    def eta(self) -> float:
         """Expected seconds until the end on these slots."""
         waiting = (self.plan.nodes[k] for k in self.frontier.keys(State.WAITING))
         return self.cost.total([*waiting, *self.running.values()]) / self.executor.capacity.slots

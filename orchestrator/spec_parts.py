@@ -57,10 +57,19 @@ class DataSpec(Part):
 
 
 class SearchSpec(Part):
-    """mode: how hyper-parameters are searched. trials: per cell, the same for every method."""
+    """How hyper-parameters are searched. trials: per cell, the same for every method.
 
-    mode: Literal["grid"] = "grid"
+    mode: grid runs every trial to its end. halving compares all trials after a few epochs and goes on with the
+    better ones. asha and optuna are Ray Tune's: asha stops a trial that falls behind those before it; optuna
+    does so too, and chooses each trial by what the earlier ones gave (TPE).
+    first_epochs: epochs before trials are first compared. reduction: by how many times the epochs grow, and the
+    trials become fewer, from one comparison to the next.
+    """
+
+    mode: Literal["grid", "halving", "asha", "optuna"] = "grid"
     trials: Count = 8
+    first_epochs: Count = 2
+    reduction: Annotated[int, Field(ge=2)] = 2
 
 
 class TrackingSpec(Part):

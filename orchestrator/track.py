@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator import track_values as values
-from orchestrator.plan import Plan
+from orchestrator.plan import Cell, Plan
 from orchestrator.spec import GridSpec
 from orchestrator.store import read_rows
 from orchestrator.track_client import Run, Tracker, quiet
@@ -50,13 +50,6 @@ class Mirror:
             str, tuple[Candidate, bool]
         ] = {}  # by evaluation: its gaps, and if it was chosen
         self._rows: dict[str, Record] = {}  # while syncing
-        self._cells: dict[str, Node] = {}  # a trial's evaluation -> its cell's selection
-        self._evaluations: dict[str, list[Node]] = {}  # a model -> what evaluates it
-        for node in plan.nodes.values():
-            if node.kind == "select":
-                self._cells |= dict.fromkeys(node.parents[1:], node)
-            elif node.kind == "evaluate":
-                self._evaluations.setdefault(node.parents[0], []).append(node)
         if uri is not None:
             self._guarded(self._open)
 
@@ -121,7 +114,7 @@ class Mirror:
         if node is None:
             return
         if record.status != "done":
-            for affected in self._evaluations.get(node.key, [node]):
+            for affected in self._evaluations(node) or [node]:
                 if affected.kind in ("evaluate", "select"):
                     self._finish(affected, record)
         elif node.kind == "select":
@@ -170,7 +163,7 @@ class Mirror:
         tracker = self._open()
         if node.key in tracker.runs:
             return tracker.runs[node.key]
-        cell = self._cells.get(node.key)
+        cell = self._cell(node)
         tags = values.coordinates(node) | {
             "kind": "trial" if cell else "cell",
             "recipe": self.spec.recipe,
@@ -181,6 +174,18 @@ class Mirror:
             tags[PARENT] = self._run(cell).id
         began = values.milliseconds(start, start.node_seconds or 0) if start else None
         return tracker.create(node.key, values.run_name(self.spec, node), tags, began)
+
+    def _evaluations(self, model: Node) -> list[Node]:
+        """What evaluates a model; searches add to the plan while they run."""
+        nodes = list(self.plan.nodes.values())
+        return [n for n in nodes if n.kind == "evaluate" and n.parents[0] == model.key]
+
+    def _cell(self, node: Node) -> Node | None:
+        """The selection of a trial's cell, from the trial's evaluation; None for what is no trial."""
+        if node.kind != "evaluate":
+            return None
+        holder = self.plan.cells.get(Cell(*(node.inputs[axis] for axis in Cell._fields)))
+        return self.plan.nodes[holder] if holder and self.plan.nodes[holder].kind == "select" else None
 
     def _verdict(self, evaluation: str) -> tuple[dict[str, float], dict[str, str]]:
         """A trial's gaps as metrics and whether it was selected as a tag; empty before its cell's selection."""

@@ -11,6 +11,7 @@ from tasks.record import Record
 
 METRICS = (
     "fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds", "flip_rate", "step_drift",
+    "epochs",
 )  # fmt: skip
 COORDINATES = ("dataset", "arch", "quant", "scenario", "amount", "seed", "method")
 _TAGS = ("status", "code_revision", "hardware", "versions", "tried", "protocol", "select_on")
@@ -31,7 +32,7 @@ def run_name(spec: GridSpec, node: Node) -> str:
     if len(spec.seeds) > 1:
         parts.append(f"seed {i['seed']}")
     if "tried" in i:
-        parts.append(words.hyper_parameters(i["tried"]))
+        parts.append(words.hyper_parameters(i["tried"]) + (f" to epoch {i['until']}" if "until" in i else ""))
     return " · ".join(parts)
 
 

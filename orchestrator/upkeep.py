@@ -51,8 +51,8 @@ def keep_selected_only(store: Store, plan: Plan, select: Node) -> str | None:
     store.keep(chosen)
     kept = store.kept()
     finished = store.finished()
-    for evaluation in select.parents[1:]:
-        trial = plan.nodes[evaluation].parents[0]
+    for evaluation in plan.evaluations(select):
+        trial = evaluation.parents[0]
         if trial not in kept and trial in finished and plan.nodes[trial].kind == "trial":
             store.drop_file(trial, WEIGHTS)
     return chosen if WEIGHTS in store.manifest(chosen).removed else None

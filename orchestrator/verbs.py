@@ -13,6 +13,7 @@ from orchestrator.launch import report_files, run
 from orchestrator.options import FAILED, Options
 from orchestrator.plan import make_plan
 from orchestrator.report import build_tables, print_tables
+from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
 from orchestrator.store import read_rows
 from orchestrator.track import Mirror, tracking_uri
@@ -21,7 +22,7 @@ from tasks.store import Store
 
 def plan(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Prints what a run would do, and roughly how long it would take; starts nothing."""
-    facts = plan_facts(spec, make_plan(spec), store, allow_cpu=options.allow_cpu)
+    facts = plan_facts(spec, expand(make_plan(spec), store), store, allow_cpu=options.allow_cpu)
     if options.as_json:
         console.print_json(data=facts)
     else:
@@ -31,7 +32,7 @@ def plan(spec: GridSpec, store: Store, options: Options, console: Console) -> in
 
 def status(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """How far a grid is, also while it runs in another process."""
-    grid = make_plan(spec)
+    grid = expand(make_plan(spec), store)
     facts = plan_facts(spec, grid, store, allow_cpu=options.allow_cpu)
     failures = {k: r for k, r in store.failures().items() if k in grid.nodes}
     facts["failed"] = {k: f"{r.error_kind}: {r.error_message}" for k, r in failures.items()}
@@ -46,7 +47,7 @@ def status(spec: GridSpec, store: Store, options: Options, console: Console) -> 
 
 def report(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Writes the report from what the store holds now, and prints the tables."""
-    grid = make_plan(spec)
+    grid = expand(make_plan(spec), store)
     files = report_files(spec, grid, store, [])
     rows, warnings = read_rows(store, grid.nodes.keys())
     if options.as_json:
@@ -63,7 +64,7 @@ def sync(spec: GridSpec, store: Store, options: Options, console: Console) -> in
     if uri is None:
         raise BadInput("a remote store needs --set tracking.uri=… for MLflow")
     lines: list[str] = []
-    mirror = Mirror(uri, store, spec, make_plan(spec), warn=lines.append)
+    mirror = Mirror(uri, store, spec, expand(make_plan(spec), store), warn=lines.append)
     written = mirror.sync()
     mirror.close()
     if lines:

@@ -44,6 +44,10 @@ class Executor(Protocol):
         """Says how many training nodes are left; more slots than that are let go."""
         ...
 
+    def lend(self) -> None:
+        """Ends the training workers, none of which is at work, so that others may use their places; see `need`."""
+        ...
+
     def wait(self, timeout: float) -> list[Outcome]:
         """Outcomes that have arrived, waiting up to the timeout (seconds) for a first one."""
         ...
@@ -85,6 +89,9 @@ class InlineExecutor:
 
     def need(self, count: int) -> None:
         """Nothing to let go."""
+
+    def lend(self) -> None:
+        """Nothing to lend."""
 
     def wait(self, timeout: float) -> list[Outcome]:  # noqa: ARG002
         """Runs the next queued node to its end."""

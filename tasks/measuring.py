@@ -13,7 +13,7 @@ from tasks.job import Place
 from tasks.node import Node
 from tasks.record import Candidate, Record
 from tasks.result import PREDICTIONS, Result
-from tasks.store import Store
+from tasks.store import Corrupt, Store
 
 
 def evaluate(node: Node, _place: Place, store: Store) -> Result:
@@ -39,7 +39,9 @@ def evaluate(node: Node, _place: Place, store: Store) -> Result:
         "retain_count": len(retain),
         "test_count": len(test),
         "model": model_key,
-        **{name: getattr(parent, name) for name in ("params", "seconds", "flip_rate", "step_drift")},
+        **{
+            name: getattr(parent, name) for name in ("params", "seconds", "flip_rate", "step_drift", "epochs")
+        },
     }
     return Result({}, {}, row)
 
@@ -51,18 +53,26 @@ def _attack(retain: Predictions, outside: Predictions, forget: Predictions) -> f
 def select(node: Node, _place: Place, store: Store) -> Result:
     """Picks the trial with the smallest gap to Retrain; the first parent is Retrain's evaluation.
 
+    The others are the trials' evaluations, or the search that says which of its trials were run to their end.
     Trials that failed have no manifest and are passed over. Reads validation figures unless the grid says
     `select_on=test`; the row carries the test figures of the chosen one.
     """
     reference, *trials = node.parents
     retrain = store.manifest(reference).record
-    done = store.finished()
-    candidates = [_candidate(store.manifest(key).record, retrain) for key in trials if key in done]
+    search = store.manifest(trials[0]) if "search" in node.inputs else None
+    if search is not None:
+        trials = search.facts["finalists"]
+    broken: dict[str, Corrupt] = {}
+    found = {key: manifest.record for key, manifest in store.manifests(trials, broken).items()}
+    for error in broken.values():
+        if not error.missing:
+            raise error
+    candidates = [candidate(record, retrain) for record in found.values()]
     if not candidates:
         raise BadInput("every trial of this cell failed")
     by = "ag" if node.inputs["select_on"] == "test" else "ag_validation"
     best = min(candidates, key=lambda c: (getattr(c, by), c.evaluation))
-    chosen = store.manifest(best.evaluation).record
+    chosen = found[best.evaluation]
     copied = (
         "fa",
         "ra",
@@ -85,11 +95,13 @@ def select(node: Node, _place: Place, store: Store) -> Result:
         "selected": best.evaluation,
         "reference": reference,
         "candidates": candidates,
+        "epochs": search.record.epochs if search else sum(trial.epochs or 0 for trial in found.values()),
     }
     return Result({}, {}, row)
 
 
-def _candidate(trial: Record, retrain: Record) -> Candidate:
+def candidate(trial: Record, retrain: Record) -> Candidate:
+    """A trial's evaluation beside Retrain's."""
     return Candidate(
         evaluation=trial.key,
         ag=average_gap(_test_figures(trial), _test_figures(retrain)),

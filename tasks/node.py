@@ -5,11 +5,19 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["data", "original", "retrain", "trial", "evaluate", "select"]
+Kind = Literal["data", "original", "retrain", "trial", "evaluate", "search", "select"]
 
 # A stage's revision is part of its nodes' keys: raise it when a code change makes old results incomparable.
 # (A method has a revision of its own, in core.unlearn.)
-REVISIONS: dict[Kind, int] = {"data": 1, "original": 1, "retrain": 1, "trial": 1, "evaluate": 1, "select": 1}
+REVISIONS: dict[Kind, int] = {
+    "data": 1,
+    "original": 1,
+    "retrain": 1,
+    "trial": 1,
+    "evaluate": 1,
+    "search": 1,
+    "select": 1,
+}
 
 # Nodes that train run on accelerator slots, the others are short CPU work.
 TRAINING: frozenset[Kind] = frozenset({"original", "retrain", "trial"})
@@ -20,6 +28,7 @@ class Node:
     """kind, key (64 hex digits), keys of the nodes it reads, and its inputs as JSON values.
 
     label: what people call its method where `inputs` only have the plain name; no part of the key.
+    head_start: epochs that an earlier part of the same trial has behind it; no part of the key.
     """
 
     kind: Kind
@@ -27,6 +36,7 @@ class Node:
     parents: tuple[str, ...]
     inputs: dict[str, Any] = field(hash=False)
     label: str = field(default="", compare=False)
+    head_start: int = field(default=0, compare=False)
 
     @property
     def affinity(self) -> tuple[str, str, str]:
@@ -47,7 +57,7 @@ class Node:
             i.get("amount"),
         ]
         method = None if self.kind in ("original", "retrain") else self.label or i.get("method")
-        parts += [method, i.get("tried")]
+        parts += [method, i.get("tried"), f"to epoch {i['until']}" if "until" in i else None]
         seed = i.get("seed")
         return " ".join(str(p) for p in parts if p not in (None, "")) + (
             "" if seed is None else f" seed {seed}"
@@ -63,3 +73,9 @@ def make_node(kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any], labe
     """A node with its key: SHA-256 over kind, revision, inputs and the parents' keys."""
     identity = {"kind": kind, "revision": REVISIONS[kind], "inputs": inputs, "parents": parents}
     return Node(kind, hashlib.sha256(canonical(identity)).hexdigest(), parents, inputs, label)
+
+
+def whole_trial(node: Node) -> str:
+    """The key of a trial run to its end, from that of any part of it (see `until` in `orchestrator.trials`)."""
+    inputs = {name: value for name, value in node.inputs.items() if name != "until"}
+    return make_node(node.kind, node.parents, inputs).key

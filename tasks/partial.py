@@ -1,4 +1,4 @@
-"""What an unfinished long training leaves in the store: its state every few epochs, gone once it is committed."""
+"""What an unfinished training leaves in the store: its state every few epochs, gone once it is committed."""
 
 import hashlib
 import re
@@ -15,17 +15,19 @@ class Partial:
 
     The file's name says how many epochs and milliseconds are behind it, and its digest: a state that is not
     whole is passed over. Two workers at the same node write the same states. spent: seconds of earlier
-    attempts that are in the loaded state.
+    attempts that are in the loaded state. until: epochs after which the training is to pause.
     """
 
-    def __init__(self, store: Store, key: str) -> None:
-        self.every, self.spent = EVERY, 0.0
+    def __init__(self, store: Store, key: str, until: int | None = None) -> None:
+        self.every, self.until, self.spent = EVERY, until, 0.0
         self._store, self._folder = store, store.partial(key)
         self._began = time.perf_counter()
 
     def load(self) -> bytes | None:
-        """The state of the most epochs that is whole."""
+        """The state of the most epochs that is whole, but not of more than `until`."""
         for name, match in sorted(self._files().items(), reverse=True):
+            if self.until is not None and int(match[1]) > self.until:
+                continue
             data = self._store.find(f"{self._folder}/{name}")
             if data is not None and _digest(data) == match[3]:
                 self.spent, self._began = int(match[2]) / 1000, time.perf_counter()

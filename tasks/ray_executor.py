@@ -133,6 +133,11 @@ class RayExecutor:
         for seat in [s for s in self._slots if s.worker is None and s not in self._resting][: max(-spare, 0)]:
             self._renew(seat)
 
+    def lend(self) -> None:
+        """Ends the training workers, so that others may use what they held, until `need` asks for them again."""
+        for seat in self._slots:
+            self._dismiss(seat)
+
     def wait(self, timeout: float) -> list[Outcome]:
         """Everything that has finished; a worker lost for good is a system failure of its node."""
         self._look_around()

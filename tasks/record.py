@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = 2  # 2 has step_drift; rows of 1 still read
+SCHEMA_VERSION = 3  # 2 has step_drift, 3 has epochs; older rows still read
 
 
 class EpochFact(BaseModel):
@@ -35,7 +35,8 @@ class Record(BaseModel):
     ag, ag_validation: average gap to Retrain, on an evaluation that was selected.
     seconds: of the method itself. node_seconds: of the whole node. flip_rate: share (0-1) of integer weight
     codes changed against the original. step_drift: mean relative change of the learned step sizes against the
-    original (0.1 is 10 %). model: the node an evaluation looked at. selected, reference: evaluations.
+    original (0.1 is 10 %). epochs: that a model was trained or unlearned for; of a search or selection, those
+    of all its trials together. model: the node an evaluation looked at. selected, reference: evaluations.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -70,6 +71,7 @@ class Record(BaseModel):
     node_seconds: float | None = None
     flip_rate: float | None = None
     step_drift: float | None = None
+    epochs: int | None = None
     model: str | None = None
     selected: str | None = None
     reference: str | None = None
@@ -91,6 +93,7 @@ _TYPES: dict[str, pa.DataType] = {
     "forget_count": _WHOLE,
     "retain_count": _WHOLE,
     "test_count": _WHOLE,
+    "epochs": _WHOLE,
     "candidates": pa.list_(
         pa.struct([("evaluation", _TEXT), ("ag", _REAL), ("ag_validation", _REAL)])
     ),

@@ -26,6 +26,7 @@ from tasks.record import Record, to_parquet
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[\w-][\w.-]*")
+_MISSING = "is missing"
 
 
 class Corrupt(Exception):
@@ -34,6 +35,11 @@ class Corrupt(Exception):
     def __init__(self, key: str, name: str, why: str) -> None:
         super().__init__(f"{name} of node {key[:12]} {why}")
         self.key, self.name, self.why = key, name, why
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is no such file at all."""
+        return self.why == _MISSING
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Corrupt, (self.key, self.name, self.why)
@@ -110,7 +116,7 @@ class Store(Files):
         try:
             data = self.get(f"artifacts/{_key(key)}/{_name(name)}")
         except FileNotFoundError as error:
-            raise Corrupt(key, name, "is missing") from error
+            raise Corrupt(key, name, _MISSING) from error
         if _fingerprint(data) != expected:
             raise Corrupt(key, name, f"is not what was written ({len(data)} of {expected['bytes']} bytes)")
         return data
@@ -179,7 +185,7 @@ class Store(Files):
 
 def _parsed(key: str, data: bytes | None) -> Manifest:
     if data is None:
-        raise Corrupt(key, "manifest", "is missing")
+        raise Corrupt(key, "manifest", _MISSING)
     try:
         raw = json.loads(data)
         record = Record.model_validate(raw["record"])

@@ -18,7 +18,7 @@ from core.unlearn import METHODS, Problem
 from core.unlearn.retrain import RetrainParams, train_from_scratch
 from tasks import warm
 from tasks.job import Place
-from tasks.node import Node
+from tasks.node import Node, whole_trial
 from tasks.partial import Partial
 from tasks.result import PREDICTIONS, Curve, Result
 from tasks.store import Store
@@ -47,7 +47,9 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     model, seconds = _timed(
         lambda: train_from_scratch(blank, images, data.transform, params, generator, curve.add, partial)
     )
-    return _model_result(model, data, seconds + partial.spent, curve)
+    result = _model_result(model, data, seconds + partial.spent, curve)
+    result.row["epochs"] = params.epochs
+    return result
 
 
 def train_retrain(node: Node, place: Place, store: Store) -> Result:
@@ -58,15 +60,20 @@ def train_retrain(node: Node, place: Place, store: Store) -> Result:
 
 
 def run_trial(node: Node, place: Place, store: Store) -> Result:
-    """Applies a method with one set of hyper-parameters to the original."""
+    """Applies a method with one set of hyper-parameters to the original.
+
+    Of a part of a trial (`until`) the state stays, for the part that goes on from it, but no weights.
+    """
     data = _data(node, place, store)
     original = warm.original_model(place, node.parents[1], node.inputs, data.classes)
-    return _unlearn(node, place, data, original)
+    partial = Partial(store, whole_trial(node), node.inputs.get("until"))
+    result = _unlearn(node, place, data, original, partial)
+    if partial.until is not None:
+        del result.files[checkpoint.WEIGHTS]
+    return result
 
 
-def _unlearn(
-    node: Node, place: Place, data: warm.DeviceData, model: nn.Module, partial: Partial | None = None
-) -> Result:
+def _unlearn(node: Node, place: Place, data: warm.DeviceData, model: nn.Module, partial: Partial) -> Result:
     inputs, method = node.inputs, METHODS[node.inputs["method"]]
     parts = warm.node_split(data.train.labels, inputs)
     problem = Problem(
@@ -81,7 +88,8 @@ def _unlearn(
     curve = Curve()
     generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])
     unlearned, seconds = _timed(lambda: method.run(problem, params, generator, curve.add))
-    result = _model_result(unlearned, data, seconds + (partial.spent if partial else 0.0), curve)
+    result = _model_result(unlearned, data, seconds + partial.spent, curve)
+    result.row["epochs"] = partial.until or inputs["params"].get("epochs")
     if node.kind == "trial":
         result.row["flip_rate"] = flip_rate(weight_codes(model), weight_codes(unlearned))
         result.row["step_drift"] = step_drift(model, unlearned)
