@@ -72,7 +72,7 @@ class TunedCell:
     """One search node's trials.
 
     settled: trial nodes that are not tried again. bracket: the cell's own ASHA, since gaps of different cells
-    cannot be compared. whole: cleared when a trial
+    cannot be compared. left, total: trials that have not begun, and all. whole: cleared when a trial
     ended for a reason that is not the search's; the cell is then left for the next run.
     """
 
@@ -84,7 +84,8 @@ class TunedCell:
         self.suggester: Suggester = (
             Study(self.search, i["trials"]) if i["mode"] == "optuna" else Listed(points)
         )
-        self.left, self.whole = i["trials"], True
+        self.left = self.total = i["trials"]
+        self.whole = True
         self.running: str | None = None
         self.seen: dict[str, Candidate] = {}
         self._trials: dict[str, tuple[Point, list[int]]] = {}

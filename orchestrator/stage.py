@@ -48,7 +48,7 @@ class _Stage:
             self._open.remove(cell)
             if cell.whole:
                 self.driver.guarded(partial(self._end, cell))
-        self.driver.show.update((), self.driver.eta)
+        self.driver.show.update((), self._eta)
 
     def close(self) -> None:
         """What is left to say and to do once Tune has ended."""
@@ -67,6 +67,11 @@ class _Stage:
             self._corrupt[outcome.corrupt_parent] = message
         else:
             self.driver.lose(message)
+
+    def _eta(self) -> float:
+        """Expected seconds until the end, as far as trials have not begun."""
+        left = sum(self.driver.cost.total([cell.node]) * cell.left / cell.total for cell in self._open)
+        return self.driver.eta() + left / self.driver.executor.capacity.slots
 
     def _end(self, cell: TunedCell) -> None:
         pairs = [pair for point, looks in cell.ledger for pair in parts(cell.search, point, looks)]

@@ -174,12 +174,12 @@ def tuned(
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """Tune reads its settings from the environment, and logs what is ours to tell."""
+    """Tune reads its settings from the environment, and logs a traceback of every worker that it replaces."""
     before = {name: os.environ.get(name) for name in _SETTINGS}
     os.environ.update(_SETTINGS)
     logger = logging.getLogger("ray.tune")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
