@@ -5,13 +5,13 @@ to the end, and the other way round. A part is that trial with `until`, the epoc
 next part takes up the state that it left, and computes it again where that is lost.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.unlearn import METHODS
 from core.unlearn.base import Range
 from orchestrator.search import Point, grid_points, searched
-from orchestrator.spec import SearchSpec, node_params
+from orchestrator.spec import SearchSpec
 from orchestrator.variants import base_name
 from tasks.node import Node, make_node
 
@@ -84,18 +84,20 @@ class Search:
 
         Trials carry the method's plain name and all its parameters, so that variants share what is equal.
         """
-        method = METHODS[self.method]
-        params = node_params(method.params(**{**self.params, **point}))
+        params = {
+            **self.params,
+            **point,
+        }  # which are as good as their ends, tests/orchestrator/test_search.py
         tried = " ".join(f"{name} {value:g}" for name, value in point.items())
         inputs = self.base | {
             "method": self.method,
-            "method_revision": method.revision,
+            "method_revision": METHODS[self.method].revision,
             "params": params,
             "tried": tried,
         }
         if until is not None:
             inputs["until"] = until
-        trial = replace(make_node("trial", (self.data, self.original), inputs, self.label), head_start=before)
+        trial = make_node("trial", (self.data, self.original), inputs, self.label, before)
         return trial, evaluation(trial, inputs | {"method": self.label})
 
 

@@ -69,10 +69,12 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def make_node(kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any], label: str = "") -> Node:
+def make_node(
+    kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any], label: str = "", head_start: int = 0
+) -> Node:
     """A node with its key: SHA-256 over kind, revision, inputs and the parents' keys."""
     identity = {"kind": kind, "revision": REVISIONS[kind], "inputs": inputs, "parents": parents}
-    return Node(kind, hashlib.sha256(canonical(identity)).hexdigest(), parents, inputs, label)
+    return Node(kind, hashlib.sha256(canonical(identity)).hexdigest(), parents, inputs, label, head_start)
 
 
 def whole_trial(node: Node) -> str:

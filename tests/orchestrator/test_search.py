@@ -2,8 +2,10 @@
 
 import pytest
 
+from core.models import MODELS
 from core.unlearn import METHODS
 from orchestrator.search import grid_points
+from orchestrator.spec import node_params
 
 SEARCHED = [name for name, method in METHODS.items() if method.space("resnet18")]
 
@@ -17,6 +19,15 @@ def test_points_lie_in_the_published_range_and_differ(name, trials):
     assert len({tuple(p.items()) for p in points}) == trials
     for point in points:
         assert all(space[k].low * 0.999 <= v <= space[k].high * 1.001 for k, v in point.items())
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+@pytest.mark.parametrize("arch", MODELS)
+def test_every_point_is_valid_and_its_parameters_are_those_of_the_method(name, arch):
+    method = METHODS[name]
+    defaults = node_params(method.params())
+    for point in grid_points(name, arch, 20, frozenset()):
+        assert node_params(method.params(**point)) == {**defaults, **point}
 
 
 def test_the_first_range_is_cut_from_end_to_end():
