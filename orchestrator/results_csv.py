@@ -13,8 +13,8 @@ from orchestrator.published import COMPARED, find_published
 from orchestrator.tables import Line, Table
 
 _ROW = (
-    "va", "mia_validation", "ag_validation", "seconds", "flip_rate", "step_drift", "forget_count", "retain_count",
-    "test_count", "tried", "params", "protocol", "select_on", "model", "selected", "reference", "code_revision",
+    "va", "mia_validation", "ag_validation", "seconds", "flip_rate", "step_drift", "epochs", "forget_count",
+    "retain_count", "test_count", "tried", "params", "protocol", "select_on", "model", "selected", "reference", "code_revision",
     "hardware",
 )  # fmt: skip
 _PRINTED = (

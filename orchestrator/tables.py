@@ -9,6 +9,7 @@ from core.metrics.gap import FIGURES
 from orchestrator import words
 from orchestrator.beside import Beside, beside
 from orchestrator.curves import NormTable, norm_table
+from orchestrator.effort import effort_text
 from orchestrator.entries import Entry, Row, collect
 from orchestrator.figures import Figure, figure
 from orchestrator.noise import Floor, Near, floor_text, nearness, noise_floor
@@ -214,6 +215,7 @@ def _facts(
         ("Seeds", seeds + (" (mean ± 95 % interval)" if len(spec.seeds) > 1 else "")),
         ("Noise floor", floor_text(floor, len(spec.seeds))),
         ("Selection", f"{_search(spec, trials)}, reported on test figures"),
+        ("Search", effort_text(spec.search, entries)),
         ("Protocol", f"{protocols[spec.protocol]}, {splits[spec.splits]}"),
     )
 

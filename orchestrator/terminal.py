@@ -46,7 +46,8 @@ def print_tables(console: "Console", tables: Sequence[Table]) -> None:
     for table in tables:
         console.print()
         console.print(_text(table.title, "bold"))
-        console.print(_text(f"Noise floor: {dict(table.facts)['Noise floor']}", "dim"))
+        for fact in ("Noise floor", "Search"):
+            console.print(_text(f"{fact}: {dict(table.facts)[fact]}", "dim"))
         console.print(_widest(console, [_grid(table, detail, plain) for detail in _details(table)]))
         for note in (*_grouped_holes(table), *table.notes):
             console.print(_note(note))
