@@ -1,6 +1,5 @@
 """The report of a grid: one self-contained page, Markdown, CSV files and all rows in one Parquet file."""
 
-import io
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,9 +13,10 @@ import yaml
 from core.metrics.gap import FIGURES
 from orchestrator import published, render, results_csv
 from orchestrator.entries import Entry, collect
+from orchestrator.parquet import Row, as_table, compressed
 from orchestrator.plan import Plan
 from orchestrator.spec import GridSpec
-from orchestrator.store import Row, as_table, read_rows
+from orchestrator.store import read_rows
 from orchestrator.tables import Table, build_tables, tables_of
 from orchestrator.terminal import print_tables
 from tasks.store import Store
@@ -76,7 +76,7 @@ def write_report(store: Store, spec: GridSpec, plan: Plan, warnings: Sequence[st
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "recipe": spec.recipe,
     }
-    store.put("report/results.parquet", _compact(everything))
+    store.put("report/results.parquet", compressed(as_table(everything)))
     store.put("report/results.csv", results_csv.results_csv(entries, tables).encode())
     store.put("report/gradient_norms.csv", results_csv.norms_csv(entries, rows).encode())
     store.put("report/report.md", _template("report.md.j2").render(page).encode())
@@ -86,14 +86,6 @@ def write_report(store: Store, spec: GridSpec, plan: Plan, warnings: Sequence[st
 
 def _address(store: Store, name: str) -> str:
     return store.path(name) if store.local else f"{store.uri.rstrip('/')}/{name}"
-
-
-def _compact(rows: list[Row]) -> bytes:
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(as_table(rows), buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 @lru_cache

@@ -2,6 +2,7 @@
 
 manifests/<key>.json   a node is finished when this exists; written last
 parts/<key>.parquet    its row
+rows/<sha256>.parquet  rows of many finished nodes, in the place of their parts (see orchestrator.merged)
 artifacts/<key>/…      its files (weights, predictions)
 failures/<key>.json    why a node failed, until it succeeds
 logs/<key>.log         traceback of a failure
@@ -141,7 +142,11 @@ class Store(Files):
 
     def forget_node(self, key: str) -> None:
         """Makes a node unfinished; its row and files stay until it is computed again."""
-        self.remove(f"manifests/{_key(key)}.json")
+        part = f"parts/{_key(key)}.parquet"
+        if not self.exists(part):  # merged rows are those of finished nodes
+            for manifest in self.manifests([key], broken={}).values():
+                self.put(part, to_parquet(manifest.record))
+        self.remove(f"manifests/{key}.json")
 
     def quarantine(self, key: str) -> None:
         """Moves everything a node left out of the way, its manifest first, so that it is computed again."""

@@ -332,7 +332,7 @@ class TestFiles:
         assert float(line["w_forget"]) == facts["w_forget"]
 
     def test_parquet_holds_all_rows(self, uri):
-        from orchestrator.store import as_table
+        from orchestrator.parquet import as_table
         from tasks.record import SCHEMA, from_parquet
 
         fake = filled(uri)
