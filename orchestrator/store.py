@@ -62,7 +62,8 @@ def _read_rows(
         if row["status"] != "done" and key in finished
     }
     manifests = store.manifests(sorted(finished.intersection(why)), broken={})
-    told = {key for key, reason in why.items() if reason == "is missing"} if lines else ()  # by the file's line
+    # the line of a corrupt merged file speaks for all its rows
+    told = {key for key, reason in why.items() if lines and reason == "is missing"}
     for key in sorted(why):
         record = manifests[key].record if key in manifests else None
         line = _repaired(store, key, record, why[key], broken.get(key))

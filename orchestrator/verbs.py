@@ -13,9 +13,8 @@ from orchestrator.estimate import plan_facts, print_plan
 from orchestrator.launch import report_files, run
 from orchestrator.options import FAILED, Options
 from orchestrator.plan import make_plan
-from orchestrator.report import build_tables, print_tables
+from orchestrator.report import print_found, read_grid
 from orchestrator.spec import GridSpec
-from orchestrator.store import read_rows
 from orchestrator.track import Mirror, tracking_uri
 from tasks.lease import Lease
 from tasks.store import Store
@@ -49,12 +48,12 @@ def status(spec: GridSpec, store: Store, options: Options, console: Console) -> 
 def report(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Writes the report from what the store holds now, and prints the tables."""
     grid = make_plan(spec)
-    files = report_files(spec, grid, store, [])
-    rows, warnings = read_rows(store, grid.nodes.keys())
+    found = read_grid(store, spec, grid)
+    files = report_files(spec, grid, store, [], found)
     if options.as_json:
-        console.print_json(data={"report": files, "warnings": warnings})
+        console.print_json(data={"report": files, "warnings": found.repairs, "older": sorted(found.older)})
         return 0
-    print_tables(console, build_tables(spec, grid, rows))
+    print_found(console, found)
     console.print(f"report  {files}", highlight=False, soft_wrap=True)
     return 0
 

@@ -60,6 +60,19 @@ def canonical(value: object) -> bytes:
 
 
 def make_node(kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any], label: str = "") -> Node:
-    """A node with its key: SHA-256 over kind, revision, inputs and the parents' keys."""
-    identity = {"kind": kind, "revision": REVISIONS[kind], "inputs": inputs, "parents": parents}
-    return Node(kind, hashlib.sha256(canonical(identity)).hexdigest(), parents, inputs, label)
+    """A node with its key, at its stage's present revision."""
+    return Node(kind, _key(kind, parents, inputs, REVISIONS[kind]), parents, inputs, label)
+
+
+def revision_of(node: Node) -> int | None:
+    """The revision of its stage that a node was made at, present or past; None if it is no revision known here."""
+    for revision in range(REVISIONS[node.kind], 0, -1):
+        if _key(node.kind, node.parents, node.inputs, revision) == node.key:
+            return revision
+    return None
+
+
+def _key(kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any], revision: int) -> str:
+    """SHA-256 over kind, revision, inputs and the parents' keys."""
+    identity = {"kind": kind, "revision": revision, "inputs": inputs, "parents": parents}
+    return hashlib.sha256(canonical(identity)).hexdigest()

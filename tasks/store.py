@@ -17,6 +17,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,6 +102,16 @@ class Store(Files):
                 if broken is None:
                     raise
                 broken[key] = error
+        return found
+
+    def nodes(self, keys: Iterable[str]) -> dict[str, Node]:
+        """Finished nodes as their manifests describe them; those whose manifest is missing or broken are left out."""
+        names, found = {key: f"manifests/{_key(key)}.json" for key in keys}, {}
+        contents = self.get_many(names.values())
+        for key, name in names.items():
+            with suppress(ValueError, KeyError, TypeError):
+                raw = json.loads(contents[name] or b"")
+                found[key] = Node(raw["kind"], key, tuple(raw["parents"]), dict(raw["inputs"]))
         return found
 
     def read(self, key: str, name: str) -> bytes:
