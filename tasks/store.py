@@ -21,6 +21,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+from pydantic_core import from_json
+
 from core.errors import BadInput
 from tasks.files import Files
 from tasks.node import Node
@@ -50,6 +53,9 @@ class Manifest:
     facts: dict[str, Any]
     record: Record
     removed: tuple[str, ...] = ()
+
+
+_MANIFEST = TypeAdapter(Manifest)
 
 
 class Store(Files):
@@ -110,7 +116,7 @@ class Store(Files):
         contents = self.get_many(names.values())
         for key, name in names.items():
             with suppress(ValueError, KeyError, TypeError):
-                raw = json.loads(contents[name] or b"")
+                raw = from_json(contents[name] or b"")
                 found[key] = Node(raw["kind"], key, tuple(raw["parents"]), dict(raw["inputs"]))
         return found
 
@@ -197,11 +203,12 @@ def _parsed(key: str, data: bytes | None) -> Manifest:
     if data is None:
         raise Corrupt(key, "manifest", "is missing")
     try:
-        raw = json.loads(data)
-        record = Record.model_validate(raw["record"])
-        return Manifest(key, raw["files"], raw["facts"], record, tuple(raw.get("removed", ())))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found: Manifest = _MANIFEST.validate_json(data)
+    except ValueError as error:
         raise Corrupt(key, "manifest", f"cannot be read: {error!r:.80}") from error
+    if found.key != key:
+        raise Corrupt(key, "manifest", f"is that of {found.key[:12]}")
+    return found
 
 
 def _key(key: str) -> str:
