@@ -123,6 +123,6 @@ def test_a_grid_with_one_more_value_has_the_nodes_of_the_grid_without_it(case):
     assert before.nodes.items() <= after.nodes.items()
     assert before.cells.items() <= after.cells.items()
     new = [node for key, node in after.nodes.items() if key not in before.nodes]
-    assert new
+    assert new or value == "retrain"  # which is there as every method's reference
     if axis in INPUT:
         assert {node.inputs[INPUT[axis]] for node in new} == {value}
