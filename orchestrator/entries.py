@@ -1,7 +1,7 @@
 """One entry for each method, problem and seed of a grid: its row, or why there is none."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,12 +62,13 @@ def _figures(row: Row) -> dict[str, float]:
     return {name: row[name] for name in FIGURES}
 
 
-def collect(plan: Plan, rows: Iterable[Row]) -> list[Entry]:
+def collect(plan: Plan, rows: Iterable[Row], older: Collection[str] = ()) -> list[Entry]:
     """Original, Retrain and the methods in registry order, for each problem and seed in the plan's order.
 
-    A method's variants follow it in the order in which the grid names them.
+    A method's variants follow it in the order in which the grid names them. older: keys of the plan's nodes that an
+    older revision has finished, which their holes say.
     """
-    known = _Known(plan, {row["key"]: row for row in rows})
+    known = _Known(plan, {row["key"]: row for row in rows}, older)
     references, methods = _references(plan), _methods(plan)
     entries = []
     for problem, original in plan.originals.items():
@@ -100,8 +101,8 @@ def _references(plan: Plan) -> dict[Cell, str]:
 class _Known:
     """What the rows say about the nodes of a plan."""
 
-    def __init__(self, plan: Plan, rows: dict[str, Row]) -> None:
-        self.plan, self.rows = plan, rows
+    def __init__(self, plan: Plan, rows: dict[str, Row], older: Collection[str]) -> None:
+        self.plan, self.rows, self.older = plan, rows, older
         self._causes: dict[str, str | None] = {}
 
     def done(self, key: str | None) -> Row | None:
@@ -126,14 +127,17 @@ class _Known:
             culprit = self.plan.nodes[cause].kind
             where = "" if cause == node.key else "every trial: " if culprit == "trial" else f"its {culprit}: "
             return f"failed: {where}{message}"
+        older = node.key in self.older
+        missing = "missing: made by an older revision only" if older else "missing: not run yet"
         if node.kind == "select" and self.plan.nodes[node.parents[1]].kind == "search":
             begun = all(self.done(key) for key in self.plan.nodes[node.parents[1]].parents)
-            return "unfinished: its search has not ended" if begun else "missing: not run yet"
+            return "unfinished: its search has not ended" if begun else missing
         trials = self.plan.evaluations(node) if node.kind == "select" else []
         done = sum(self.done(trial.key) is not None for trial in trials)
         if done:
-            return f"unfinished: {done} of {len(trials)} trials done"
-        return "missing: not run yet"
+            finished = "; finished by an older revision only" if older else ""
+            return f"unfinished: {done} of {len(trials)} trials done{finished}"
+        return missing
 
     def cause(self, key: str) -> str | None:
         """The failed node that keeps this one from finishing, itself included; None if nothing does."""

@@ -25,7 +25,7 @@ stopped when the same command is given again.
   python -m orchestrator.grid ui --store runs/digits      the MLflow comparison
 """
 
-Verb = Annotated[str, typer.Argument(help="run, plan, status, report, sync or ui", metavar="[VERB]")]
+Verb = Annotated[str, typer.Argument(help="run, plan, status, report, compact, sync or ui", metavar="[VERB]")]
 Recipe = Annotated[
     str | None,
     typer.Option(

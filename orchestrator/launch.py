@@ -15,11 +15,10 @@ from orchestrator.frontier import Frontier, State
 from orchestrator.options import FAILED, Options
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress
-from orchestrator.report import build_tables, print_tables, write_report
+from orchestrator.report import Found, print_found, read_grid, write_report
 from orchestrator.run import Clock, Driver, Summary
 from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
-from orchestrator.store import read_rows
 from orchestrator.track import Mirror, tracking_uri
 from tasks.executors import Executor, make_executor
 from tasks.lease import Lease
@@ -209,7 +208,8 @@ def _finish(
     console: Console,
 ) -> int:
     """Writes the report, prints the table and where to look; returns the exit code."""
-    files = report_files(spec, grid, store, [*warnings, *summary.warnings])
+    found = read_grid(store, spec, grid)
+    files = report_files(spec, grid, store, [*warnings, *summary.warnings], found)
     code = FAILED if summary.failed else 0
     if options.as_json:
         facts = {
@@ -220,8 +220,7 @@ def _finish(
         }
         console.print_json(data=facts | {"report": files})
         return code
-    rows, _ = read_rows(store, grid.nodes.keys())
-    print_tables(console, build_tables(spec, grid, rows))
+    print_found(console, found)
     for line in _closing_lines(spec, store, summary, files):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return code
@@ -248,10 +247,10 @@ def _closing_lines(spec: GridSpec, store: Store, summary: Summary, files: str) -
     ]
 
 
-def report_files(spec: GridSpec, grid: Plan, store: Store, warnings: list[str]) -> str:
+def report_files(spec: GridSpec, grid: Plan, store: Store, warnings: list[str], found: Found) -> str:
     """Writes the report; returns where its page lies, or what is missing to write one."""
     try:
-        return write_report(store, spec, grid, warnings).html
+        return write_report(store, spec, grid, warnings, found).html
     except ModuleNotFoundError as error:
         return f"needs {error.name}: run `report --store {store.uri}` where it is installed"
 

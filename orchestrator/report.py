@@ -1,6 +1,5 @@
 """The report of a grid: one self-contained page, Markdown, CSV files and all rows in one Parquet file."""
 
-import io
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,14 +8,17 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import yaml
 
 from core.metrics.gap import FIGURES
 from orchestrator import published, render, results_csv
 from orchestrator.entries import Entry, collect
+from orchestrator.older import Older, find_older, groups, notice
+from orchestrator.parquet import Row, as_table, compressed
 from orchestrator.plan import Plan
 from orchestrator.spec import GridSpec
-from orchestrator.store import Row, as_table, read_rows
+from orchestrator.store import read_rows
 from orchestrator.tables import Table, build_tables, tables_of
 from orchestrator.terminal import print_tables
 from tasks.store import Store
@@ -24,8 +26,18 @@ from tasks.uri import public
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from rich.console import Console
 
-__all__ = ["ReportFiles", "Table", "build_tables", "print_tables", "write_report"]
+__all__ = [
+    "Found",
+    "ReportFiles",
+    "Table",
+    "build_tables",
+    "print_found",
+    "print_tables",
+    "read_grid",
+    "write_report",
+]
 
 LOGS = 20  # failures whose log is shown; the others name theirs
 LOG_LINES = 25
@@ -52,6 +64,21 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a store says about a grid. everything: all rows of the store. rows: those of the plan's nodes, by key.
+
+    repairs: a line for each part that was broken. older: rows outside the plan that an older revision made, by key.
+    """
+
+    everything: list[Row]
+    rows: dict[str, Row]
+    repairs: list[str]
+    older: dict[str, Older]
+    entries: list[Entry]
+    tables: list[Table]
+
+
+@dataclass(frozen=True)
 class Summary:
     """What was run, with what, and how far it is: (label, value) pairs and cells by status."""
 
@@ -60,23 +87,39 @@ class Summary:
     total: int
 
 
-def write_report(store: Store, spec: GridSpec, plan: Plan, warnings: Sequence[str] = ()) -> ReportFiles:
-    """Writes index.html, report.md and the data files to report/, from what the store holds now."""
+def read_grid(store: Store, spec: GridSpec, plan: Plan) -> Found:
+    """What the store holds now: rows, tables, and what an older revision made."""
     everything, repairs = read_rows(store)
     rows = {row["key"]: row for row in everything if row["key"] in plan.nodes}
-    entries = collect(plan, rows.values())
-    tables = tables_of(spec, entries, rows)
+    older = find_older(store, plan, everything)
+    entries = collect(plan, rows.values(), {one.now for one in older.values()})
+    return Found(everything, rows, repairs, older, entries, tables_of(spec, entries, rows))
+
+
+def write_report(
+    store: Store, spec: GridSpec, plan: Plan, warnings: Sequence[str] = (), found: Found | None = None
+) -> ReportFiles:
+    """Writes index.html, report.md and the data files to report/, from what was found, or else the store holds now.
+
+    results.parquet has every row of the store, and a column more: superseded_by, for a row that an older revision
+    made the key of the node that takes its place.
+    """
+    found = found or read_grid(store, spec, plan)
+    rows, entries, tables = found.rows, found.entries, found.tables
     page = {
         "tables": tables,
         "summary": _summary(store, plan, list(rows.values()), entries),
         "failures": _failures(store, plan, rows.values()),
-        "warnings": [_clean(line) for line in (*warnings, *repairs)],
+        "older": groups(found.older),
+        "older_count": len(found.older),
+        "older_notice": notice(found.older),
+        "warnings": [_clean(line) for line in (*warnings, *found.repairs)],
         "rerun": f"python -m orchestrator.grid run --store {shlex.quote(store.uri)} --retry-failed",
         "yaml": _yaml(spec),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "recipe": spec.recipe,
     }
-    store.put("report/results.parquet", _compact(everything))
+    store.put("report/results.parquet", _parquet(found))
     store.put("report/results.csv", results_csv.results_csv(entries, tables).encode())
     store.put("report/gradient_norms.csv", results_csv.norms_csv(entries, rows).encode())
     store.put("report/report.md", _template("report.md.j2").render(page).encode())
@@ -84,16 +127,21 @@ def write_report(store: Store, spec: GridSpec, plan: Plan, warnings: Sequence[st
     return ReportFiles(*(_address(store, f"report/{n}") for n in ("index.html", "report.md", "results.csv")))
 
 
+def print_found(console: "Console", found: Found) -> None:
+    """The tables, and a line about the rows that are too old for them."""
+    print_tables(console, found.tables)
+    if found.older:
+        console.print(notice(found.older), style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
 def _address(store: Store, name: str) -> str:
     return store.path(name) if store.local else f"{store.uri.rstrip('/')}/{name}"
 
 
-def _compact(rows: list[Row]) -> bytes:
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(as_table(rows), buffer, compression="zstd")
-    return buffer.getvalue()
+def _parquet(found: Found) -> bytes:
+    newer = {key: one.now for key, one in found.older.items()}
+    column = pa.array([newer.get(row["key"]) for row in found.everything], pa.string())
+    return compressed(as_table(found.everything).append_column("superseded_by", column))
 
 
 @lru_cache

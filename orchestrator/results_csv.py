@@ -14,8 +14,8 @@ from orchestrator.tables import Line, Table
 
 _ROW = (
     "va", "mia_validation", "ag_validation", "seconds", "flip_rate", "step_drift", "epochs", "forget_count",
-    "retain_count", "test_count", "tried", "params", "protocol", "select_on", "model", "selected", "reference", "code_revision",
-    "hardware",
+    "retain_count", "test_count", "tried", "params", "protocol", "select_on", "model", "selected", "reference",
+    "code_revision", "hardware",
 )  # fmt: skip
 _PRINTED = (
     *(f"{name}_published" for name in COMPARED), *(f"{name}_difference" for name in COMPARED), "published_table",

@@ -1,31 +1,33 @@
 """Reading results back: every row of a store, with broken parts repaired on the way."""
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.record import SCHEMA, Record, from_parquet, to_parquet
-from tasks.store import Corrupt, Store
+from orchestrator.merged import Moved, read_merged
+from orchestrator.parquet import Row, as_table, read_at_once, read_each
+from tasks.record import Record, to_parquet
+from tasks.store import Store
 
 if TYPE_CHECKING:
     import polars as pl
 
-Row = dict[str, Any]
+_LOOKS = 3  # how often a store is read again because a compaction has moved its rows meanwhile
 
 
 def load_results(store_uri: str) -> "pl.DataFrame":
-    """Every row of every part as a frame of the declared schema; an empty one where there is none."""
+    """Every row of a store as a frame of the declared schema; an empty one where there is none.
+
+    Rows of other grids that ran here are among them, and rows that an older revision of a stage or method made.
+    In report/results.parquet, which the last report wrote, `superseded_by` tells the older ones: it is the key of
+    the node that takes their place, and null in every other row.
+    """
     import polars as pl
 
     frame = pl.from_arrow(as_table(read_rows(Store(store_uri))[0]))
     assert isinstance(frame, pl.DataFrame)
     return frame
-
-
-def as_table(rows: list[Row]) -> pa.Table:
-    """Rows as one Arrow table of the declared schema."""
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def read_rows(store: Store, keys: Collection[str] | None = None) -> tuple[list[Row], list[str]]:
@@ -34,75 +36,82 @@ def read_rows(store: Store, keys: Collection[str] | None = None) -> tuple[list[R
     A corrupt part goes to quarantine/; if its node is finished, the part is written again from the node's
     manifest, otherwise the row is gone until the node is computed again.
     """
-    parts = {n.removesuffix(".parquet") for n in store.names("parts") if n.endswith(".parquet")}
+    for _ in range(_LOOKS):
+        try:
+            return _read_rows(store, keys)
+        except Moved:
+            continue
+    return _read_rows(store, keys, moving=False)
+
+
+def _read_rows(
+    store: Store, keys: Collection[str] | None, moving: bool = True
+) -> tuple[list[Row], list[str]]:
+    """moving: raise Moved for a file that is listed but gone, instead of taking it for a broken one."""
+    # In this order: a node has its row before it is finished, and a merged row before its part is removed.
     finished = store.finished()
+    parts = {n.removesuffix(".parquet") for n in store.names("parts") if n.endswith(".parquet")}
+    merged, lines = read_merged(store, moving)
     wanted = (parts | finished) if keys is None else (parts | finished).intersection(keys)
-    rows, broken = _scan(store, sorted(wanted & parts))
-    found = {row["key"]: row for row in rows}
-    why = dict.fromkeys(wanted - parts, "is missing") | dict.fromkeys(broken, "is corrupt")
+    rows, broken = _scan(store, sorted(wanted & parts), moving)
+    found = {key: merged[key] for key in wanted - parts if key in merged} | {row["key"]: row for row in rows}
+    why = dict.fromkeys(wanted - parts - merged.keys(), "is missing") | dict.fromkeys(broken, "is corrupt")
     why |= {
         key: "holds a failure of a node that is finished"
         for key, row in found.items()
         if row["status"] != "done" and key in finished
     }
-    warnings = []
+    manifests = store.manifests(sorted(finished.intersection(why)), broken={})
+    # the line of a corrupt merged file speaks for all its rows
+    told = {key for key, reason in why.items() if lines and reason == "is missing"}
     for key in sorted(why):
-        row, line = _repaired(store, key, key in finished, why[key], broken.get(key))
-        warnings.append(line)
+        record = manifests[key].record if key in manifests else None
+        line = _repaired(store, key, record, why[key], broken.get(key))
+        if key not in told:
+            lines.append(line)
         found.pop(key, None)
-        if row is not None:
-            found[key] = row
-    return [found[key] for key in sorted(found)], warnings
+        if record is not None:
+            found[key] = record.model_dump()
+    return [found[key] for key in sorted(found)], lines
 
 
-def _scan(store: Store, keys: list[str]) -> tuple[list[Row], dict[str, bytes]]:
+def _scan(store: Store, keys: list[str], moving: bool) -> tuple[list[Row], dict[str, bytes]]:
     """The rows of parts; what cannot be read as one good row comes back as bytes by key."""
     if not keys:
         return [], {}
     if store.local:
-        rows = _scan_at_once([store.path(f"parts/{key}.parquet") for key in keys])
+        rows = read_at_once([store.path(f"parts/{key}.parquet") for key in keys])
         if rows is not None and [row["key"] for row in rows] == keys:
             return rows, {}
-    return _scan_each(store, keys)
+    return _scan_each(store, keys, moving)
 
 
-def _scan_at_once(paths: list[str]) -> list[Row] | None:
-    """All parts through polars, which takes a fraction of a second for thousands; None if that fails."""
-    try:
-        import polars as pl
-
-        return pl.scan_parquet(paths, glob=False).collect().select(SCHEMA.names).to_dicts()
-    except Exception:  # not installed, a corrupt part, one of an older schema: look at each by itself
-        return None
-
-
-def _scan_each(store: Store, keys: list[str]) -> tuple[list[Row], dict[str, bytes]]:
-    paths = {key: store.path(f"parts/{key}.parquet") for key in keys}
-    contents = store.fs.cat(list(paths.values()), on_error="return")  # one round trip on object stores
+def _scan_each(store: Store, keys: list[str], moving: bool) -> tuple[list[Row], dict[str, bytes]]:
+    names = {key: f"parts/{key}.parquet" for key in keys}
+    contents = store.get_many(names.values())  # one round trip on object stores
     rows, broken = [], {}
-    for key in keys:
-        data = contents.get(paths[key])
-        data = data if isinstance(data, bytes) else b""
+    for key, name in names.items():
+        data = contents[name]
+        if data is None and moving:
+            raise Moved(name)
         try:
-            rows.append(_only_row(key, data))
+            rows.append(_only_row(key, data or b""))
         except (pa.ArrowException, OSError, ValueError):
-            broken[key] = data
+            broken[key] = data or b""
     return rows, broken
 
 
 def _only_row(key: str, data: bytes) -> Row:
     """The row of a part, also of one written by a version with other columns; ValueError if it is not the node's."""
-    (row,) = from_parquet(data)
-    record = Record.model_validate({name: row[name] for name in SCHEMA.names if name in row})
-    if record.key != key:
-        raise ValueError(f"row of {record.key}")
-    return record.model_dump()
+    (row,) = read_each(data)
+    if row["key"] != key:
+        raise ValueError(f"row of {row['key']}")
+    return row
 
 
-def _repaired(store: Store, key: str, finished: bool, why: str, data: bytes | None) -> tuple[Row | None, str]:
-    """The row a finished node's manifest holds, written to its part again; and the line that says so."""
+def _repaired(store: Store, key: str, record: Record | None, why: str, data: bytes | None) -> str:
+    """Writes the row that a finished node's manifest holds to its part again; returns the line that says so."""
     name, line = f"parts/{key}.parquet", f"{key[:12]}: its part {why}"
-    record = _from_manifest(store, key) if finished else None
     try:
         if data is not None:
             store.put(f"quarantine/{name}", data)
@@ -115,11 +124,4 @@ def _repaired(store: Store, key: str, finished: bool, why: str, data: bytes | No
             line += "; written again from its manifest"
     except OSError as error:
         line += f"; the store cannot be repaired ({error.strerror or error})"
-    return None if record is None else record.model_dump(), f"node {line}"
-
-
-def _from_manifest(store: Store, key: str) -> Record | None:
-    try:
-        return store.manifest(key).record
-    except Corrupt:
-        return None
+    return f"node {line}"

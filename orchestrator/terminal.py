@@ -1,6 +1,7 @@
 """Tables on a terminal, in as much detail as its width holds."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.metrics.gap import FIGURES
@@ -48,7 +49,7 @@ def print_tables(console: "Console", tables: Sequence[Table]) -> None:
         console.print(_text(table.title, "bold"))
         for fact in ("Noise floor", "Search"):
             console.print(_text(f"{fact}: {dict(table.facts)[fact]}", "dim"))
-        console.print(_widest(console, [_grid(table, detail, plain) for detail in _details(table)]))
+        console.print(_widest(console, (_grid(table, detail, plain) for detail in _details(table))))
         for note in (*_grouped_holes(table), *table.notes):
             console.print(_note(note))
         if table.beside:
@@ -75,11 +76,13 @@ def _details(table: Table) -> Sequence[Detail]:
     return _DETAILS_OF_SEVERAL if any(line.seeds > 1 for line in table.lines) else _DETAILS
 
 
-def _widest(console: "Console", grids: Sequence["RichTable"]) -> "RichTable":
-    """The first that fits; the last if none does."""
+def _widest(console: "Console", grids: Iterable["RichTable"]) -> "RichTable":
+    """The first that fits, and none after it is made; the last if none does."""
     unbounded = console.options.update(max_width=1000)  # a measurement is clipped to the width it is given
-    fitting = (grid for grid in grids if console.measure(grid, options=unbounded).minimum <= console.width)
-    return next(fitting, grids[-1])
+    for grid in grids:
+        if console.measure(grid, options=unbounded).minimum <= console.width:
+            break
+    return grid
 
 
 def _empty(
@@ -146,8 +149,8 @@ def _ranked(line: Line, detail: Detail, sign: str) -> "Text":
 def _print_beside(console: "Console", beside: Beside) -> None:
     """The published figures and ours less these; ours themselves, which stand above, where the width holds them."""
     full = _beside_grid(beside, 2, ours=True)
-    shorter = [_beside_grid(beside, *shape) for shape in ((2, False), (1, False), (1, False, True))]
-    grid = _widest(console, [full, *shorter])
+    shorter = (_beside_grid(beside, *shape) for shape in ((2, False), (1, False), (1, False, True)))
+    grid = _widest(console, chain([full], shorter))
     what = "" if grid is full else ": as printed, and ours less printed"
     console.print(_text(f"\nBeside the published figures ({beside.source}){what}", "bold"))
     for term in beside.terms:

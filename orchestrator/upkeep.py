@@ -6,7 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.checkpoint import WEIGHTS
+from orchestrator.merged import merged_files, write_merged
 from orchestrator.plan import Plan
+from orchestrator.store import read_rows
 from tasks.node import Node
 from tasks.store import Corrupt, Store
 
@@ -38,6 +40,23 @@ def remove_leftovers(store: Store) -> None:
         with suppress(FileNotFoundError):  # another process may have finished it meanwhile
             if path.suffix in (".tmp", ".new") and time.time() - path.stat().st_mtime > _LEFT:
                 path.unlink()
+
+
+def compact(store: Store) -> tuple[int, int]:
+    """Merges the rows of finished nodes into one file; returns how many it holds and how many parts it replaced.
+
+    Broken parts are repaired on the way. Readers may be at work meanwhile, and one that is cut off anywhere leaves
+    every row where it is found; drivers are kept out by the lease, which the caller holds. Rows of nodes that are
+    not finished (failures, nodes to be computed again) stay parts.
+    """
+    before, finished = merged_files(store), store.finished()
+    rows = [row for row in read_rows(store)[0] if row["key"] in finished and row["status"] == "done"]
+    parts = {f"{row['key']}.parquet" for row in rows}.intersection(store.names("parts"))
+    name = write_merged(store, rows) if rows else None
+    # Older files before the parts: of a node computed anew they hold an outdated row, which its part hides.
+    store.remove_files(old for old in before if old != name)
+    store.remove_files(f"parts/{part}" for part in sorted(parts))
+    return len(rows), len(parts)
 
 
 def keep_selected_only(store: Store, plan: Plan, select: Node) -> str | None:

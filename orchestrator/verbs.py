@@ -1,4 +1,4 @@
-"""What the command line's verbs do, beside `run`: plan, status, report, sync, ui."""
+"""What the command line's verbs do, beside `run`: plan, status, report, compact, sync, ui."""
 
 import socket
 import subprocess
@@ -8,15 +8,16 @@ from collections.abc import Callable
 from rich.console import Console
 
 from core.errors import BadInput
+from orchestrator import upkeep
 from orchestrator.estimate import plan_facts, print_plan
 from orchestrator.launch import report_files, run
 from orchestrator.options import FAILED, Options
 from orchestrator.plan import make_plan
-from orchestrator.report import build_tables, print_tables
+from orchestrator.report import print_found, read_grid
 from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
-from orchestrator.store import read_rows
 from orchestrator.track import Mirror, tracking_uri
+from tasks.lease import Lease
 from tasks.store import Store
 
 
@@ -48,13 +49,25 @@ def status(spec: GridSpec, store: Store, options: Options, console: Console) -> 
 def report(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Writes the report from what the store holds now, and prints the tables."""
     grid = expand(make_plan(spec), store)
-    files = report_files(spec, grid, store, [])
-    rows, warnings = read_rows(store, grid.nodes.keys())
+    found = read_grid(store, spec, grid)
+    files = report_files(spec, grid, store, [], found)
     if options.as_json:
-        console.print_json(data={"report": files, "warnings": warnings})
+        console.print_json(data={"report": files, "warnings": found.repairs, "older": sorted(found.older)})
         return 0
-    print_tables(console, build_tables(spec, grid, rows))
+    print_found(console, found)
     console.print(f"report  {files}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def compact(_spec: GridSpec, store: Store, options: Options, console: Console) -> int:
+    """Merges the rows of finished nodes into one file: on an object store, one to read instead of thousands."""
+    with Lease(store, warn=lambda line: console.print(line, style="yellow")):
+        rows, merged = upkeep.compact(store)
+    if options.as_json:
+        console.print_json(data={"rows": rows, "merged": merged})
+    else:
+        said = f"{rows:,} rows in one file, {merged:,} of them merged now"
+        console.print(said, highlight=False)
     return 0
 
 
@@ -110,6 +123,7 @@ VERBS: dict[str, Callable[[GridSpec, Store, Options, Console], int]] = {
     "plan": plan,
     "status": status,
     "report": report,
+    "compact": compact,
     "sync": sync,
     "ui": ui,
 }

@@ -72,12 +72,31 @@ def canonical(value: object) -> bytes:
 def make_node(
     kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any], label: str = "", head_start: int = 0
 ) -> Node:
-    """A node with its key: SHA-256 over kind, revision, inputs and the parents' keys."""
-    identity = {"kind": kind, "revision": REVISIONS[kind], "inputs": inputs, "parents": parents}
-    return Node(kind, hashlib.sha256(canonical(identity)).hexdigest(), parents, inputs, label, head_start)
+    """A node with its key, at its stage's present revision."""
+    key = _key(kind, parents, inputs, REVISIONS[kind])
+    return Node(kind, key, parents, inputs, label, head_start)
 
 
 def whole_trial(node: Node) -> str:
     """The key of a trial run to its end, from that of any part of it (see `until` in `orchestrator.trials`)."""
     inputs = {name: value for name, value in node.inputs.items() if name != "until"}
     return make_node(node.kind, node.parents, inputs).key
+
+
+def named_parents(node: Node) -> tuple[str, ...]:
+    """The parents in a node's key: a selection's from a search also reads what that came to."""
+    return node.parents[:2] if node.kind == "select" and "search" in node.inputs else node.parents
+
+
+def revision_of(node: Node) -> int | None:
+    """The revision of its stage that a node was made at, present or past; None if it is no revision known here."""
+    for revision in range(REVISIONS[node.kind], 0, -1):
+        if _key(node.kind, named_parents(node), node.inputs, revision) == node.key:
+            return revision
+    return None
+
+
+def _key(kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any], revision: int) -> str:
+    """SHA-256 over kind, revision, inputs and the parents' keys."""
+    identity = {"kind": kind, "revision": revision, "inputs": inputs, "parents": parents}
+    return hashlib.sha256(canonical(identity)).hexdigest()

@@ -2,6 +2,7 @@
 
 manifests/<key>.json   a node is finished when this exists; written last
 parts/<key>.parquet    its row
+rows/<sha256>.parquet  rows of many finished nodes, in the place of their parts (see orchestrator.merged)
 artifacts/<key>/…      its files (weights, predictions)
 failures/<key>.json    why a node failed, until it succeeds
 logs/<key>.log         traceback of a failure
@@ -16,8 +17,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from core.errors import BadInput
 from tasks.files import Files
@@ -54,6 +59,9 @@ class Manifest:
     facts: dict[str, Any]
     record: Record
     removed: tuple[str, ...] = ()
+
+
+_MANIFEST = TypeAdapter(Manifest)
 
 
 class Store(Files):
@@ -108,6 +116,16 @@ class Store(Files):
                 broken[key] = error
         return found
 
+    def nodes(self, keys: Iterable[str]) -> dict[str, Node]:
+        """Finished nodes as their manifests describe them; those whose manifest is missing or broken are left out."""
+        names, found = {key: f"manifests/{_key(key)}.json" for key in keys}, {}
+        contents = self.get_many(names.values())
+        for key, name in names.items():
+            with suppress(ValueError, KeyError, TypeError):
+                raw = from_json(contents[name] or b"")
+                found[key] = Node(raw["kind"], key, tuple(raw["parents"]), dict(raw["inputs"]))
+        return found
+
     def read(self, key: str, name: str) -> bytes:
         """A file of a finished node; Corrupt if it is missing or altered."""
         expected = self.manifest(key).files.get(name)
@@ -147,7 +165,11 @@ class Store(Files):
 
     def forget_node(self, key: str) -> None:
         """Makes a node unfinished; its row and files stay until it is computed again."""
-        self.remove(f"manifests/{_key(key)}.json")
+        part = f"parts/{_key(key)}.parquet"
+        if not self.exists(part):  # merged rows are those of finished nodes
+            for manifest in self.manifests([key], broken={}).values():
+                self.put(part, to_parquet(manifest.record))
+        self.remove(f"manifests/{key}.json")
 
     def quarantine(self, key: str) -> None:
         """Moves everything a node left out of the way, its manifest first, so that it is computed again."""
@@ -187,11 +209,12 @@ def _parsed(key: str, data: bytes | None) -> Manifest:
     if data is None:
         raise Corrupt(key, "manifest", _MISSING)
     try:
-        raw = json.loads(data)
-        record = Record.model_validate(raw["record"])
-        return Manifest(key, raw["files"], raw["facts"], record, tuple(raw.get("removed", ())))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        found: Manifest = _MANIFEST.validate_json(data)
+    except ValueError as error:
         raise Corrupt(key, "manifest", f"cannot be read: {error!r:.80}") from error
+    if found.key != key:
+        raise Corrupt(key, "manifest", f"is that of {found.key[:12]}")
+    return found
 
 
 def _key(key: str) -> str:

@@ -17,6 +17,7 @@ from orchestrator.search import halving, rungs
 from orchestrator.searches import expand
 from orchestrator.spec import parse_spec
 from tasks import nodes
+from tasks.node import REVISIONS
 from tasks.store import Store
 from tests import landscape
 from tests.landscape import winners
@@ -253,3 +254,14 @@ def test_a_plan_knows_beforehand_what_halving_will_run(tiny, tmp_path, capsys):
     facts = said(capsys)
     assert facts["nodes"]["trial"] == 2 * (8 + 4 + 2 + 1) + (8 + 4 + 2)  # GA has five epochs
     assert facts["trials_per_cell"] == [8]
+
+
+def test_a_search_of_an_older_revision_is_named_and_made_again(command, tmp_path, capsys, monkeypatch):
+    command(*HALVING)
+    monkeypatch.setitem(REVISIONS, "search", 2)
+    capsys.readouterr()
+    assert command(*HALVING) == 0
+    assert said(capsys)["computed"] == 2 * 4  # searches and selections; every part of every trial was there
+    page = (tmp_path / "store/report/report.md").read_text()
+    assert "search revision 1, now 2" in page
+    assert "4 search, 4 select" in page

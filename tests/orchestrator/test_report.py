@@ -332,14 +332,15 @@ class TestFiles:
         assert float(line["w_forget"]) == facts["w_forget"]
 
     def test_parquet_holds_all_rows(self, uri):
-        from orchestrator.store import as_table
+        from orchestrator.parquet import as_table
         from tasks.record import SCHEMA, from_parquet
 
         fake = filled(uri)
         self.write(fake)
         data = fake.store.get("report/results.parquet")
-        assert from_parquet(data) == as_table(read_rows(fake.store)[0]).to_pylist()
-        assert list(from_parquet(data)[0]) == SCHEMA.names
+        expected = as_table(read_rows(fake.store)[0]).to_pylist()
+        assert from_parquet(data) == [row | {"superseded_by": None} for row in expected]
+        assert list(from_parquet(data)[0]) == [*SCHEMA.names, "superseded_by"]
 
     def test_page_is_well_formed_and_needs_nothing_from_outside(self, uri):
         fake = filled(uri, seeds=(1, 2), classes=(3,), fail=is_method("ft"), skip=is_method("salun"))

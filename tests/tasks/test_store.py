@@ -16,7 +16,7 @@ from core.errors import BadInput
 from orchestrator.store import read_rows
 from tasks.errors import Unavailable
 from tasks.node import make_node
-from tasks.record import SCHEMA, Candidate, EpochFact, Record, from_parquet, to_parquet
+from tasks.record import SCHEMA, SCHEMA_VERSION, Candidate, EpochFact, Record, from_parquet, to_parquet
 from tasks.store import Corrupt, Store
 
 NODE = make_node("trial", (), {"dataset": "digits"})
@@ -240,5 +240,5 @@ def test_a_store_of_schema_version_1_still_reads_and_new_rows_join_the_old(store
     assert warnings == []
     assert {row["key"]: (row["schema_version"], row["fa"], row["step_drift"]) for row in rows} == {
         NODE.key: (1, 12.5, None),
-        other.key: (2, None, 0.5),
+        other.key: (SCHEMA_VERSION, None, 0.5),
     }
