@@ -35,7 +35,10 @@ class Record(BaseModel):
     ag, ag_validation: average gap to Retrain, on an evaluation that was selected.
     seconds: of the method itself. node_seconds: of the whole node. flip_rate: share (0-1) of integer weight
     codes changed against the original. step_drift: mean relative change of the learned step sizes against the
-    original (0.1 is 10 %). model: the node an evaluation looked at. selected, reference: evaluations.
+    original (0.1 is 10 %). peak_memory: bytes that the allocator reserved on the GPU at most, what the worker
+    keeps warm included. gpu_share: share (0-1) of that GPU's memory the node was held to; below 1 others may have
+    worked on it at the same time, and its seconds are those of a shared GPU. model: the node an evaluation
+    looked at. selected, reference: evaluations.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -70,6 +73,8 @@ class Record(BaseModel):
     node_seconds: float | None = None
     flip_rate: float | None = None
     step_drift: float | None = None
+    peak_memory: int | None = None
+    gpu_share: float | None = None
     model: str | None = None
     selected: str | None = None
     reference: str | None = None
@@ -91,6 +96,7 @@ _TYPES: dict[str, pa.DataType] = {
     "forget_count": _WHOLE,
     "retain_count": _WHOLE,
     "test_count": _WHOLE,
+    "peak_memory": _WHOLE,
     "candidates": pa.list_(
         pa.struct([("evaluation", _TEXT), ("ag", _REAL), ("ag_validation", _REAL)])
     ),
@@ -98,7 +104,7 @@ _TYPES: dict[str, pa.DataType] = {
     "finished_at": pa.timestamp("us", tz="UTC"),
 } | dict.fromkeys(
     ("amount", "fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds",
-     "node_seconds", "flip_rate", "step_drift"),
+     "node_seconds", "flip_rate", "step_drift", "gpu_share"),
     _REAL,
 )  # fmt: skip
 
