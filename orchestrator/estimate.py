@@ -40,7 +40,7 @@ def plan_facts(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = Fa
 def cost_model(
     spec: GridSpec, grid: Plan, store: Store, finished: set[str], *, allow_cpu: bool = False
 ) -> CostModel:
-    """Expected times, corrected by up to 200 stored ones.
+    """Expected times, corrected by up to 200 stored ones, and expected memory, from the same rows.
 
     They are a GPU's if there is one, or if the grid is made for one and nobody insists on CPUs.
     """
@@ -50,6 +50,7 @@ def cost_model(
     trained = [k for k in finished if k in grid.nodes and grid.nodes[k].kind in TRAINING]
     for key, manifest in store.manifests(sorted(trained)[:200], broken={}).items():
         cost.observe(grid.nodes[key], manifest.record.node_seconds or 0.0)
+        cost.memory.observe(grid.nodes[key], manifest.record.peak_memory)
     return cost
 
 
