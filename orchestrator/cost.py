@@ -7,6 +7,7 @@ from typing import Any
 
 from core.data import DATASETS
 from core.models import MODELS
+from orchestrator.memory import MemoryModel
 from orchestrator.searches import expected
 from orchestrator.variants import base_name
 from tasks.node import TRAINING, Node
@@ -45,10 +46,11 @@ CPU = Pace(2.5e10, 3e-4, "on one core of a server CPU")
 
 
 class CostModel:
-    """Expected seconds of nodes; `observe` scales the model to the machine at hand."""
+    """Expected seconds of nodes; `observe` scales the model to the machine at hand. memory: expected bytes."""
 
     def __init__(self, pace: Pace) -> None:
         self.pace = pace
+        self.memory = MemoryModel()
         self._ratios: list[float] = []
 
     @property

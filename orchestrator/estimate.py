@@ -49,7 +49,7 @@ def _trials(grid: Plan, select: Node) -> int:
 def cost_model(
     spec: GridSpec, grid: Plan, store: Store, finished: set[str], *, allow_cpu: bool = False
 ) -> CostModel:
-    """Expected times, corrected by up to 200 stored ones.
+    """Expected times, corrected by up to 200 stored ones, and expected memory, from the same rows.
 
     They are a GPU's if there is one, or if the grid is made for one and nobody insists on CPUs.
     """
@@ -59,6 +59,7 @@ def cost_model(
     trained = [k for k in finished if k in grid.nodes and grid.nodes[k].kind in TRAINING]
     for key, manifest in store.manifests(sorted(trained)[:200], broken={}).items():
         cost.observe(grid.nodes[key], manifest.record.node_seconds or 0.0)
+        cost.memory.observe(grid.nodes[key], manifest.record.peak_memory)
     return cost
 
 

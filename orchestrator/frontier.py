@@ -1,7 +1,7 @@
 """Which nodes may run: bookkeeping over a plan, without clocks, files or workers."""
 
 import heapq
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from enum import Enum
 
 from orchestrator.plan import Plan
@@ -21,6 +21,10 @@ class State(Enum):
 
 
 _SETTLED = frozenset({State.DONE, State.FAILED, State.BLOCKED})
+
+
+def _anything(_: object) -> bool:
+    return True
 
 
 class Frontier:
@@ -94,6 +98,10 @@ class Frontier:
             elif self._open[node.key] == 0:
                 self._decide(node.key)
 
+    def ready_training(self) -> int:
+        """How many training nodes are ready."""
+        return sum(len(heap) for heap in self._training.values())
+
     def any_ready(self, longest: float) -> bool:
         """Whether a node is ready that takes at most `longest` seconds."""
         return any(_longest(heap, longest) for heap in (self._tasks, *self._training.values()))
@@ -102,19 +110,34 @@ class Frontier:
         """A ready node that needs no slot and takes at most `longest` seconds; it is then running."""
         return self._pop(self._tasks, longest)
 
-    def next_training(self, affinity: tuple[str, str, str] | None, longest: float) -> Node | None:
+    def next_training(
+        self,
+        affinity: tuple[str, str, str] | None,
+        longest: float,
+        fits: Callable[[Node], bool] = _anything,
+        *,
+        overtake: bool = False,
+    ) -> Node | None:
         """A ready training node for a slot that last had the given affinity; it is then running.
 
         The longest expected first, so that no slot is left with a long one at the end; one of the slot's
-        own affinity is preferred unless it is less than half as long.
+        own affinity is preferred unless it is less than half as long. If that one does not fit the slot, there
+        is none, or with `overtake` the best of those that do.
         """
-        fitting = {a: best for a, heap in self._training.items() if (best := _longest(heap, longest))}
+        among = fits if overtake else _anything
+        fitting = {
+            a: best
+            for a, heap in self._training.items()
+            if (best := _longest(heap, longest, lambda key: among(self.plan.nodes[key])))
+        }
         if not fitting:
             return None
         chosen = min(fitting, key=lambda a: fitting[a])
         if affinity in fitting and fitting[affinity][0] <= fitting[chosen][0] / 2:  # costs are negative
             chosen = affinity
-        return self._pop(self._training[chosen], longest)
+        if not fits(self.plan.nodes[fitting[chosen][1]]):
+            return None
+        return self._take(self._training[chosen], fitting[chosen])
 
     def finish(self, key: str) -> None:
         """The node is done."""
@@ -147,8 +170,9 @@ class Frontier:
 
     def _pop(self, heap: list[_Entry], longest: float) -> Node | None:
         entry = _longest(heap, longest)
-        if entry is None:
-            return None
+        return None if entry is None else self._take(heap, entry)
+
+    def _take(self, heap: list[_Entry], entry: _Entry) -> Node:
         if entry == heap[0]:
             heapq.heappop(heap)
         else:
@@ -158,8 +182,8 @@ class Frontier:
         return self.plan.nodes[entry[1]]
 
 
-def _longest(heap: list[_Entry], limit: float) -> _Entry | None:
-    """The entry of largest cost that is within the limit."""
-    if heap and -heap[0][0] <= limit:
+def _longest(heap: list[_Entry], limit: float, fits: Callable[[str], bool] = _anything) -> _Entry | None:
+    """The entry of largest cost that is within the limit, among those whose keys fit."""
+    if heap and -heap[0][0] <= limit and fits(heap[0][1]):
         return heap[0]
-    return min((entry for entry in heap if -entry[0] <= limit), default=None)
+    return min((entry for entry in heap if -entry[0] <= limit and fits(entry[1])), default=None)

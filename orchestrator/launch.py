@@ -160,7 +160,9 @@ def _executor(spec: GridSpec, options: Options, training: int) -> Executor:
     slots = min(wanted.slots or most, most)
     groups = places.machines_to_come() if options.executor == "ray" else ()
     address = places.ray_address()
-    return make_executor(options.executor, wanted.device, wanted.gpus_per_slot, slots, address, groups)
+    return make_executor(
+        options.executor, wanted.device, wanted.gpus_per_slot, slots, address, groups, wanted.trials_per_gpu
+    )
 
 
 class _graceful_stop:  # noqa: N801  (used like a function)

@@ -1,6 +1,7 @@
 """The driver loop: ready nodes to free workers, outcomes to the frontier, everything else is in the store."""
 
 import errno
+import math
 import os
 import time
 from collections import Counter, deque
@@ -139,13 +140,31 @@ class Driver:
         """Gives every free worker a node, as long as one is ready that ends in time."""
         longest = self.clock.longest() / self.cost.factor
         for slot in self.executor.free_slots():
-            node = self.frontier.next_training(self._affinity.get(slot), longest)
-            if node is None:
+            room = self.executor.room(slot)
+            # No shorter one in the longest one's place: the GPU runs empty for a node that fits beside nothing.
+            if not self._start_training(slot, longest, room, overtake=False) and room == math.inf:
                 break
-            self._affinity[slot] = node.affinity
-            self._submit(node, slot)
+        barren = 0.0
+        for slot in self.executor.beside(self.frontier.ready_training()):
+            room = self.executor.room(slot)
+            if room > barren and not self._start_training(slot, longest, room, overtake=True):
+                barren = room
         while self.executor.free_tasks() > 0 and (node := self.frontier.next_task(self.clock.longest())):
             self._submit(node, None)
+
+    def _start_training(self, slot: int, longest: float, room: float, *, overtake: bool) -> bool:
+        """Gives a slot a node whose expected memory fits its room, if there is one."""
+        node = self.frontier.next_training(
+            self._affinity.get(slot),
+            longest,
+            lambda ready: self.cost.memory.expected(ready) <= room,
+            overtake=overtake,
+        )
+        if node is None:
+            return False
+        self._affinity[slot] = node.affinity
+        self._submit(node, slot)
+        return True
 
     def guarded(self, step: Callable[[], None]) -> None:
         """A step of the loop; a store that is gone ends the handing out, not what is in flight."""
@@ -222,7 +241,7 @@ class Driver:
 
     def _submit(self, node: Node, slot: int | None) -> None:
         self.running[node.key] = node
-        self.executor.submit(Job(node, self.place), slot)
+        self.executor.submit(Job(node, self.place, self.cost.memory.expected(node)), slot)
 
     def _settle(self, outcome: Outcome) -> None:
         node = self.running.pop(outcome.node.key)
@@ -255,6 +274,7 @@ class Driver:
             self.show.failure(outcome.node, outcome.record)
         else:
             self.cost.observe(outcome.node, outcome.record.node_seconds or 0.0)
+            self.cost.memory.observe(outcome.node, outcome.record.peak_memory)
         self._chores.append(self._hand.submit(self.on_record, outcome.record))
 
     def _again_alone(self, node: Node) -> bool:
@@ -262,6 +282,7 @@ class Driver:
         if node.key in self._alone or not self.executor.alone(Job(node, self.place)):
             return False
         self._alone.add(node.key)
+        self.cost.memory.overflowed(node)
         self.running[node.key] = node
         self.summary.warnings.append(f"out of memory, run again with nothing beside it: {node.words}")
         return True
@@ -305,6 +326,8 @@ class Driver:
         self.show.frontier = self.frontier
 
     def eta(self) -> float:
-        """Expected seconds until the end on these slots."""
+        """Expected seconds until the end on these slots, as many at a time as now if GPUs are shared."""
         waiting = (self.plan.nodes[k] for k in self.frontier.keys(State.WAITING))
-        return self.cost.total([*waiting, *self.running.values()]) / self.executor.capacity.slots
+        at_work = sum(node.kind in TRAINING for node in self.running.values())
+        slots = max(self.executor.capacity.slots, at_work)
+        return self.cost.total([*waiting, *self.running.values()]) / slots

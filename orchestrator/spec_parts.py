@@ -1,8 +1,10 @@
 """What a grid's fields are made of: lists as a command line writes them, and its nested parts."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from core.errors import BadInput
 
 
 def _listed(value: object) -> object:
@@ -80,12 +82,25 @@ class TrackingSpec(Part):
 
 
 class ResourceSpec(Part):
-    """device: auto, cpu or cuda. gpus_per_slot: 0.5 packs two trials on a GPU. slots: an upper bound.
+    """device: auto, cpu or cuda. gpus_per_slot: 0.5 packs two trials on a GPU, unseen. slots: an upper bound.
 
+    trials_per_gpu: so many trials at most share a GPU, as many as fit it by the memory that others of their kind
+    were measured to need; one that nobody has measured has a GPU to itself. Trials on one GPU share its compute
+    too: what they gain was never measured, and their times are not those of a GPU of one's own, so the default is 1.
     threads: CPU threads of a training node. Results repeat bit by bit for the same number of threads.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     gpus_per_slot: Annotated[float, Field(gt=0)] = 1.0
+    trials_per_gpu: Count = 1
     slots: Count | None = None
     threads: Count = 1
+
+    @model_validator(mode="after")
+    def _shared_one_way(self) -> Self:
+        if self.trials_per_gpu > 1 and self.gpus_per_slot != 1:
+            raise BadInput(
+                f"trials_per_gpu={self.trials_per_gpu} contradicts gpus_per_slot={self.gpus_per_slot:g}: "
+                "GPUs are shared by measured memory or by a fixed share; set gpus_per_slot=1"
+            )
+        return self

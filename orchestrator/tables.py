@@ -244,6 +244,10 @@ def _notes(lines: list[Line], entries: list[Entry]) -> list[str]:
             notes.append(f"{who}: {entry.hole}")
         if entry.failed_trials:
             notes.append(f"{who}: {entry.failed_trials} of {entry.trials} trials failed and were passed over")
+    if any(entry.row and (entry.row["gpu_share"] or 1) < 1 for entry in entries):
+        notes.append(
+            "Some run times were measured on GPUs that other trials shared: RTE compares no methods here"
+        )
     if partial:
         notes.append(
             "Means are over the seeds that are there; gaps compare them with Retrain on the same seeds, and only"

@@ -3,9 +3,11 @@
 Training nodes go to slots, one long-lived worker each, which keeps data, models and compiled code warm.
 The other nodes go to a few workers without accelerator, so that none waits for them. Plain Ray tasks would
 do, but Ray ends idle workers after a second, and evaluations come in bursts: measured, 24 times slower a node.
+Where GPUs are shared by measured memory, a GPU's slot has more slots beside it, for what fits there.
 Messages are jobs and outcomes, never tensors: artefacts live in the store.
 """
 
+import math
 from collections import deque
 from dataclasses import replace
 from typing import Protocol
@@ -22,6 +24,17 @@ class Executor(Protocol):
 
     def free_slots(self) -> list[int]:
         """Numbers of the slots that could start a training node now."""
+        ...
+
+    def beside(self, ready: int) -> list[int]:
+        """Numbers of slots on GPUs that are at work already, `room` says on what more they could be.
+
+        ready: how many nodes there are to start; no more slots than those that no worker on its way will take.
+        """
+        ...
+
+    def room(self, slot: int) -> float:
+        """The largest expected peak (bytes) of a node that could start on a slot now; inf if it has the GPU."""
         ...
 
     def free_tasks(self) -> int:
@@ -68,6 +81,14 @@ class InlineExecutor:
         """The one slot, unless work is queued."""
         return [] if self._queue else [0]
 
+    def beside(self, ready: int) -> list[int]:  # noqa: ARG002
+        """One node at a time: none."""
+        return []
+
+    def room(self, slot: int) -> float:  # noqa: ARG002
+        """All there is."""
+        return math.inf
+
     def free_tasks(self) -> int:
         """One, unless work is queued."""
         return 0 if self._queue else 1
@@ -108,13 +129,15 @@ def make_executor(
     slots: int | None,
     address: str | None = None,
     groups: tuple[Group, ...] = (),
+    trials_per_gpu: int = 1,
 ) -> Executor:
     """The executor of a name, "inline" or "ray".
 
-    address: of the Ray cluster to join. groups: what its autoscaler may still start.
+    address: of the Ray cluster to join. groups: what its autoscaler may still start. trials_per_gpu: how many
+    nodes at most share a GPU as their measured memory allows.
     """
     if kind == "inline":
         return InlineExecutor(device)
     from tasks.ray_executor import RayExecutor
 
-    return RayExecutor(device, gpus_per_slot, slots, address, groups)
+    return RayExecutor(device, gpus_per_slot, slots, address, groups, trials_per_gpu)

@@ -1,5 +1,6 @@
 """What travels between driver and worker: a node and where to work on the way out, an outcome on the way back."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +19,8 @@ class Place:
     images. None puts either into the user's cache folder of the machine that works. device: "auto", "cpu" or
     "cuda". threads: CPU threads per training node; the same for every executor, because sums depend on how
     they are divided.
-    gpu_share: GPUs of a slot; below 1, a worker may take no more than this share of the memory.
+    gpu_share: GPUs of a slot; below 1, a worker may take no more than this share of the memory. An executor
+    that packs by measured memory sets it for every node.
     """
 
     store: str
@@ -33,10 +35,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Job:
-    """One node to run at one place."""
+    """One node to run at one place. memory: the peak that is expected on its GPU, in bytes; inf: not known."""
 
     node: Node
     place: Place
+    memory: float = math.inf
 
 
 @dataclass(frozen=True)

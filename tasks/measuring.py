@@ -15,6 +15,9 @@ from tasks.record import Candidate, Record
 from tasks.result import PREDICTIONS, Result
 from tasks.store import Corrupt, Store
 
+# what an evaluation's row says about the model that it looks at
+_OF_MODEL = ("params", "seconds", "flip_rate", "step_drift", "epochs", "gpu_share")
+
 
 def evaluate(node: Node, _place: Place, store: Store) -> Result:
     """FA, RA, TA and the attack, from a model's stored predictions; CPU only."""
@@ -39,9 +42,7 @@ def evaluate(node: Node, _place: Place, store: Store) -> Result:
         "retain_count": len(retain),
         "test_count": len(test),
         "model": model_key,
-        **{
-            name: getattr(parent, name) for name in ("params", "seconds", "flip_rate", "step_drift", "epochs")
-        },
+        **{name: getattr(parent, name) for name in _OF_MODEL},
     }
     return Result({}, {}, row)
 
@@ -85,6 +86,7 @@ def select(node: Node, _place: Place, store: Store) -> Result:
         "seconds",
         "flip_rate",
         "step_drift",
+        "gpu_share",
         "model",
     )
     counts = ("forget_count", "retain_count", "test_count")

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import torch
 
+from tasks import warm
 from tasks.job import Job, Place
 from tasks.measuring import evaluate, select
-from tasks.node import Kind, Node
+from tasks.node import TRAINING, Kind, Node
 from tasks.provenance import base_record, now
 from tasks.record import Record
 from tasks.result import Result
@@ -31,10 +32,9 @@ def run_node(job: Job) -> Record:
     not computed again.
     """
     torch.set_num_threads(job.place.threads)
-    if torch.cuda.is_available():
-        # Ray's fractions are bookkeeping: without this, one trial's cache would starve its neighbours.
-        # Set for every node: one that did not fit comes back with the whole GPU.
-        torch.cuda.set_per_process_memory_fraction(min(1.0, job.place.gpu_share))
+    on_gpu = _trains_on_gpu(job)
+    if on_gpu:
+        _divide_memory(job.place)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     start = time.perf_counter()
     store = Store(job.place.store)
@@ -45,5 +45,24 @@ def run_node(job: Job) -> Record:
     record = base_record(job).model_copy(
         update={**result.row, "node_seconds": time.perf_counter() - start, "finished_at": now()}
     )
+    if on_gpu:
+        used = {"peak_memory": torch.cuda.max_memory_reserved(), "gpu_share": min(1.0, job.place.gpu_share)}
+        record = record.model_copy(update=used)
     store.commit(job.node, result.files, result.facts, record)
     return record
+
+
+def _trains_on_gpu(job: Job) -> bool:
+    """Whether the node works on a GPU; nothing else may touch one, because that alone costs memory there."""
+    return job.node.kind in TRAINING and warm.device_of(job.place).type == "cuda"
+
+
+def _divide_memory(place: Place) -> None:
+    """Holds the process to its share of the GPU, and starts measuring what it takes.
+
+    Ray's fractions are bookkeeping: without this, one trial's cache would starve its neighbours. Set for every
+    node: one that did not fit comes back with the whole GPU.
+    """
+    torch.cuda.set_per_process_memory_fraction(min(1.0, place.gpu_share))
+    torch.cuda.empty_cache()  # else the node before counts as this one's
+    torch.cuda.reset_peak_memory_stats()

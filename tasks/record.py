@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = 3  # 2 has step_drift, 3 has epochs; older rows still read
+SCHEMA_VERSION = 3  # 2 has step_drift, 3 has epochs and peak_memory; older rows still read
 
 
 class EpochFact(BaseModel):
@@ -36,7 +36,10 @@ class Record(BaseModel):
     seconds: of the method itself. node_seconds: of the whole node. flip_rate: share (0-1) of integer weight
     codes changed against the original. step_drift: mean relative change of the learned step sizes against the
     original (0.1 is 10 %). epochs: that a model was trained or unlearned for; of a search or selection, those
-    of all its trials together. model: the node an evaluation looked at. selected, reference: evaluations.
+    of all its trials together. peak_memory: bytes that the allocator reserved on the GPU at most, what the worker
+    keeps warm included. gpu_share: share (0-1) of that GPU's memory the node was held to; below 1 others may have
+    worked on it at the same time, and its seconds are those of a shared GPU. model: the node an evaluation
+    looked at. selected, reference: evaluations.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -72,6 +75,8 @@ class Record(BaseModel):
     flip_rate: float | None = None
     step_drift: float | None = None
     epochs: int | None = None
+    peak_memory: int | None = None
+    gpu_share: float | None = None
     model: str | None = None
     selected: str | None = None
     reference: str | None = None
@@ -94,6 +99,7 @@ _TYPES: dict[str, pa.DataType] = {
     "retain_count": _WHOLE,
     "test_count": _WHOLE,
     "epochs": _WHOLE,
+    "peak_memory": _WHOLE,
     "candidates": pa.list_(
         pa.struct([("evaluation", _TEXT), ("ag", _REAL), ("ag_validation", _REAL)])
     ),
@@ -101,7 +107,7 @@ _TYPES: dict[str, pa.DataType] = {
     "finished_at": pa.timestamp("us", tz="UTC"),
 } | dict.fromkeys(
     ("amount", "fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds",
-     "node_seconds", "flip_rate", "step_drift"),
+     "node_seconds", "flip_rate", "step_drift", "gpu_share"),
     _REAL,
 )  # fmt: skip
 

@@ -13,19 +13,23 @@ from core.errors import BadInput
 class Capacity:
     """Slots are training workers (gpus: each one's share, 0 on CPU); cpu_tasks workers run beside them.
 
-    coming: how many of the slots wait for machines that the cluster has yet to start.
+    coming: how many of the slots wait for machines that the cluster has yet to start. trials: how many nodes may
+    train on one GPU at a time, if their measured memory allows it.
     """
 
     slots: int
     gpus: float
     cpu_tasks: int
     coming: int = 0
+    trials: int = 1
 
     @property
     def words(self) -> str:
         """For a person."""
         kind = "CPU slots" if self.gpus == 0 else f"slots of {self.gpus:g} GPU"
-        return f"{self.slots} {kind}" + (f", {self.coming} of them when machines come" if self.coming else "")
+        packed = f" with up to {self.trials} trials" if self.trials > 1 else ""
+        coming = f", {self.coming} of them when machines come" if self.coming else ""
+        return f"{self.slots} {kind}{packed}{coming}"
 
 
 class Group(NamedTuple):

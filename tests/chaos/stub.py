@@ -20,11 +20,12 @@ from tasks.node import TRAINING, Node
 from tasks.result import PREDICTIONS, Result
 from tasks.store import Store
 
-SECONDS, LOG, BYTES, OOM = (
+SECONDS, LOG, BYTES, OOM, MEMORY = (
     "STUB_SECONDS",
     "STUB_LOG",
     "STUB_BYTES",
     "STUB_OOM",
+    "STUB_MEMORY",
 )  # environment of all processes
 
 
@@ -38,7 +39,8 @@ def train(node: Node, place: Place, store: Store) -> Result:
     size = int(os.environ.get(BYTES, "2000"))
     content = (node.key.encode() * (size // 64 + 1))[:size]
     note("whole" if place.gpu_share >= 1 else "share", node, store)
-    return Result({WEIGHTS: content, PREDICTIONS: content[:500]}, {}, {"seconds": seconds(node)})
+    row = {"seconds": seconds(node)} | ({"peak_memory": peak(node)} if MEMORY in os.environ else {})
+    return Result({WEIGHTS: content, PREDICTIONS: content[:500]}, {}, row)
 
 
 def _run_out_of_memory(node: Node, place: Place) -> None:
@@ -83,6 +85,11 @@ def seconds(node: Node) -> float:
     return unit * {"original": 4, "retrain": 3}.get(node.kind, 0.5 + share(node, "seconds") / 100)
 
 
+def peak(node: Node) -> int:
+    """Bytes that a training node takes of its make-believe GPU: a third of it, a sixth for a trial."""
+    return int(os.environ[MEMORY]) // (6 if node.kind == "trial" else 3)
+
+
 def note(event: str, node: Node, store: Store) -> None:
     """One line: what happened to which node, if it was finished already, on which GPU, when."""
     if LOG in os.environ:
@@ -103,6 +110,10 @@ class StubWorker(ray_executor._Worker):
     def run(self, job: Job) -> Outcome:
         nodes._FUNCTIONS.update(STUBS)
         return attempt(job)
+
+    def where(self) -> tuple[str, int]:
+        home, memory = super().where()
+        return home, int(os.environ.get(MEMORY, memory))
 
 
 class CrampedWorker(ray_executor._Worker):

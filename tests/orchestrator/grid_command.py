@@ -8,7 +8,7 @@ from tasks.record import from_parquet
 from tasks.store import Store
 
 # what depends on the clock and the machine
-TIMINGS = {"seconds", "node_seconds", "finished_at", "hardware", "code_revision"}
+TIMINGS = {"seconds", "node_seconds", "finished_at", "hardware", "code_revision", "peak_memory", "gpu_share"}
 
 
 def write_spec(folder, spec):

@@ -1,5 +1,7 @@
 """How many slots a cluster has, and which requests nobody can ever meet."""
 
+from dataclasses import replace
+
 import pytest
 
 from core.errors import BadInput
@@ -68,6 +70,12 @@ def test_a_cluster_that_starts_without_gpus_is_not_taken_for_one_without(
     capacity = cluster_capacity(HEAD, device, share, slots, groups)
     assert (capacity.slots, capacity.gpus, capacity.coming) == expected
     assert ("when machines come" in capacity.words) == (expected[2] > 0)
+
+
+def test_words_say_how_many_trials_may_share_a_gpu():
+    assert replace(cluster_capacity(TWO_GPUS, "auto", 1.0, None), trials=4).words == (
+        "2 slots of 1 GPU with up to 4 trials"
+    )
 
 
 def test_a_share_that_no_machine_to_come_has_is_found_before_work_starts():
