@@ -48,12 +48,14 @@ def tracker_killed(drivers: Drivers, folder: Path, expected: Expected) -> Findin
 
 
 @contextmanager
-def server(folder: Path, port: int, database: str | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+def server(
+    folder: Path, port: int, database: str | None = None, workers: int = 1
+) -> Iterator["subprocess.Popen[bytes]"]:
     """An MLflow server on loopback over the database, which is a file in the folder if none is named."""
     options = {
         "--host": "127.0.0.1",
         "--port": str(port),
-        "--workers": "1",
+        "--workers": str(workers),
         "--backend-store-uri": database or f"sqlite:///{folder}/server.db",
         "--artifacts-destination": str(folder / "files"),
     }

@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from collections import Counter
+from functools import partial
 
 import postgres
 import pytest
@@ -54,9 +55,12 @@ def runs(fake, uri):
     """This store's runs by node key, each there once."""
     client = mlflow.tracking.MlflowClient(uri)
     experiment = client.get_experiment_by_name("unlearn-grid/full")
-    found = client.search_runs(
-        [experiment.experiment_id], f"tags.store = '{fake.store.uri}'", max_results=5000
+    page = partial(
+        client.search_runs, [experiment.experiment_id], f"tags.store = '{fake.store.uri}'", max_results=200
     )
+    found = list(read := page())
+    while read.token:
+        found += (read := page(page_token=read.token))
     counts = Counter(run.data.tags["node_key"] for run in found)
     assert set(counts.values()) == {1}
     return {run.data.tags["node_key"]: run for run in found}
@@ -98,7 +102,7 @@ def check_figures(fake, found, uri):
 def test_the_full_grid_is_mirrored_once_and_completely(database, tmp_path):
     fake, port = filled(tmp_path / "grid"), free_port()
     uri = f"http://127.0.0.1:{port}"
-    with server(tmp_path, port, database):
+    with server(tmp_path, port, database, workers=2):
         mirror = mirror_of(fake, uri)
         written, seconds = timed_sync(mirror)
         print(f"{written} runs in {seconds:.0f} s, {1000 * seconds / written:.0f} ms each")
@@ -119,7 +123,7 @@ def test_the_full_grid_is_mirrored_once_and_completely(database, tmp_path):
 def test_a_server_that_dies_in_the_middle_of_a_sync_leaves_nothing_double(database, tmp_path, monkeypatch):
     fake, port = filled(tmp_path / "grid", datasets=("cifar10",)), free_port()
     uri = f"http://127.0.0.1:{port}"
-    with server(tmp_path, port, database) as process:
+    with server(tmp_path, port, database, workers=2) as process:
         mirror = mirror_of(fake, uri)
         end, ended = mirror._tracker.end, []
 
@@ -133,7 +137,7 @@ def test_a_server_that_dies_in_the_middle_of_a_sync_leaves_nothing_double(databa
         written = mirror.sync()
         assert 100 < written < 150
         assert "the results are safe" in mirror.warning
-    with server(tmp_path, port, database):
+    with server(tmp_path, port, database, workers=2):
         rest = mirror.sync()
         assert mirror.warning is None
         assert written + rest >= 390
