@@ -1,21 +1,21 @@
 """The MLflow mirror: a projection of the store's rows, written by the driver alone. Parquet stays the truth."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from orchestrator import track_values as values
 from orchestrator.plan import Cell, Plan
 from orchestrator.spec import GridSpec
 from orchestrator.store import read_rows
-from orchestrator.track_client import Run, Tracker, quiet
+from orchestrator.track_client import PARENT, Run, Tracker, quiet
 from tasks.node import Node
 from tasks.record import Candidate, Record
 from tasks.store import Corrupt, Store
 from tasks.uri import public
 
 DATABASE = "mlflow.db"
-PARENT = "mlflow.parentRunId"
 
 
 def tracking_uri(spec: GridSpec, store: Store) -> str | None:
@@ -30,7 +30,7 @@ class Mirror:
     """Writes a grid's rows to MLflow: a run for each cell, below it one for each trial.
 
     Nothing here raises: the first failure calls `warn` with one line, is kept in `warning`, and stops the
-    mirror until `sync`. Used by one thread of the driver.
+    mirror until `sync`. Used by one thread of the driver; `sync` writes to a server in several.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Mirror:
         self.warning: str | None = None
         self._warn = warn
         self._tracker: Tracker | None = None
-        self._written = 0
+        self._written: list[str] = []
         self._verdicts: dict[
             str, tuple[Candidate, bool]
         ] = {}  # by evaluation: its gaps, and if it was chosen
@@ -60,10 +60,10 @@ class Mirror:
 
     def sync(self) -> int:
         """Writes every row of the store that MLflow lacks; returns the number of runs written."""
-        self._written, self.warning = 0, None
+        self._written, self.warning = [], None
         if self.uri is not None:
             self._guarded(self._sync)
-        return self._written
+        return len(self._written)
 
     def close(self) -> None:
         """Lets go of the database or server."""
@@ -99,45 +99,67 @@ class Mirror:
         return self._tracker
 
     def _sync(self) -> None:
-        self._open()
+        tracker = self._open()
         rows, _ = read_rows(self.store, self.plan.nodes.keys())
         self._rows = {row["key"]: Record.model_validate(row) for row in rows}
+        cells: dict[str, list[tuple[Node, Record]]] = {}
+        # Selections first: a trial's run is then written with its gaps at once.
+        for record in sorted(self._rows.values(), key=lambda r: (r.status != "done", r.kind != "select")):
+            for node in self._affected(record):
+                cells.setdefault((self._cell(node) or node).key, []).append((node, record))
         try:
-            # Selections first: a trial's run is then written with its gaps at once.
-            for record in sorted(self._rows.values(), key=lambda r: (r.status != "done", r.kind != "select")):
-                self._write(record)
+            self._write_cells(cells.values(), tracker.lanes)
         finally:
             self._rows = {}
 
+    def _write_cells(self, cells: Iterable[list[tuple[Node, Record]]], lanes: int) -> None:
+        """Cells beside each other, each in its order: no run of one is below a run of another."""
+
+        def write(cell: list[tuple[Node, Record]]) -> None:
+            for node, record in cell:
+                self._put(node, record)
+
+        with ThreadPoolExecutor(lanes, "mirror") as pool:
+            try:
+                for done in as_completed([pool.submit(write, cell) for cell in cells]):
+                    done.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
     def _write(self, record: Record) -> None:
+        for node in self._affected(record):
+            self._put(node, record)
+
+    def _affected(self, record: Record) -> list[Node]:
+        """The nodes whose runs a row says something about: a failed model ends what would have evaluated it."""
         node = self.plan.nodes.get(record.key)
         if node is None:
-            return
-        if record.status != "done":
-            for affected in self._evaluations(node) or [node]:
-                if affected.kind in ("evaluate", "select"):
-                    self._finish(affected, record)
-        elif node.kind == "select":
+            return []
+        found = [node] if record.status == "done" else self._evaluations(node) or [node]
+        return [affected for affected in found if affected.kind in ("evaluate", "select")]
+
+    def _put(self, node: Node, record: Record) -> None:
+        if node.kind == "select" and record.status == "done":
             self._select(node, record)
-        elif node.kind == "evaluate":
+        else:
             self._finish(node, record)
 
     def _select(self, node: Node, record: Record) -> None:
         """A cell's figures, and to each of its trials how it fared."""
         tracker, candidates = self._open(), record.candidates or []
-        self._verdicts |= {c.evaluation: (c, c.evaluation == record.selected) for c in candidates}
+        self._verdicts.update({c.evaluation: (c, c.evaluation == record.selected) for c in candidates})
         known = tracker.runs.get(node.key)
-        if known and known.finished:
-            if known.chosen == record.selected:
-                return
+        if known and known.finished and known.chosen != record.selected:
             # Trials were repeated and another one won. Parameters of a run cannot change: it gets a new one.
             tracker.delete(node.key)
-        parent = self._run(node, record)
+        cell = self._run(node, record)
         for evaluation in (c.evaluation for c in candidates if c.evaluation in tracker.runs):
-            gaps, tags = self._verdict(evaluation)
-            time = values.milliseconds(record)
-            tracker.log(tracker.runs[evaluation], values.points(gaps), {}, tags | {PARENT: parent.id}, time)
-        parent.chosen = record.selected or ""
+            trial, (gaps, tags) = tracker.runs[evaluation], self._verdict(evaluation)
+            if (trial.selected, trial.parent) != (tags["selected"], cell.id):
+                tags |= {PARENT: cell.id}
+                tracker.log(trial, values.points(gaps), {}, tags, values.milliseconds(record))
+        cell.chosen = record.selected or ""
         self._finish(node, record)
 
     def _finish(self, node: Node, record: Record) -> None:
@@ -156,7 +178,7 @@ class Mirror:
         points = values.points(values.metrics(record) | gaps) + values.curve(model)
         tracker.log(run, points, params, tags, values.milliseconds(record))
         tracker.end(run, failure, values.milliseconds(record))
-        self._written += 1
+        self._written.append(node.key)
 
     def _run(self, node: Node, start: Record | None = None) -> Run:
         """The run of an evaluation or selection, made if there is none, below its cell's run."""

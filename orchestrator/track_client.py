@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 BATCH = 900  # metrics in one call; MLflow takes 1,000
-PAGE = 1000
+PAGE = 200  # runs read in one call: a server takes 6 ms for each, and may be busy
+LANES = 8  # runs written to a server at a time: of a call's 55 ms to one with several workers, 45 are waiting
+PARENT = "mlflow.parentRunId"
 
 # A server that is down must cost seconds; nothing calls home; no address is printed into the progress display.
 _DEFAULTS = {
@@ -27,18 +29,25 @@ _DEFAULTS = {
 
 @dataclass
 class Run:
-    """A run in MLflow. chosen: for a cell, the evaluation its figures are of. failure: the message it ended with."""
+    """A run in MLflow.
+
+    chosen: for a cell, the evaluation its figures are of. failure: the message it ended with. parent: the id of
+    a trial's cell. selected: for a trial, "true" or "false" once its cell has chosen.
+    """
 
     id: str
     finished: bool = False
     chosen: str = ""
     failure: str | None = None
+    parent: str | None = None
+    selected: str | None = None
 
 
 class Tracker:
     """An experiment on an MLflow server or in a database, made if there is none, and its runs by node key.
 
     artifacts: where a new experiment keeps files, None for the server's own place. only: a filter on runs.
+    lanes: how many threads may call it at once.
     """
 
     def __init__(self, uri: str, experiment: str, artifacts: str | None, only: str) -> None:
@@ -49,7 +58,23 @@ class Tracker:
             if found
             else self._client.create_experiment(experiment, artifact_location=artifacts)
         )
-        self.runs = dict(self._existing(only))
+        # nothing to wait for on the way to a database, and one in a file lets one writer in at a time
+        self.lanes = LANES if uri.startswith(("http://", "https://")) else 1
+        self.runs: dict[str, Run] = {}
+        self._adopt(only)
+
+    def _adopt(self, only: str) -> None:
+        """Takes over the runs that exist, and of several with one key keeps one.
+
+        Two drivers of a store leave such runs, and a call that was made twice because its answer was lost.
+        """
+        found: dict[str, list[Run]] = {}
+        for key, run in self._existing(only):
+            found.setdefault(key, []).append(run)
+        for key, runs in found.items():
+            self.runs[key], *doubles = sorted(runs, key=lambda run: not run.finished)
+            for double in doubles:
+                self._client.delete_run(double.id)
 
     def _existing(self, only: str) -> Iterator[tuple[str, Run]]:
         token: str | None = None
@@ -58,7 +83,14 @@ class Tracker:
             for run in page:
                 tags, status = run.data.tags, run.info.status
                 failure = tags.get("error_message", "") if status == "FAILED" else None
-                known = Run(run.info.run_id, status == "FINISHED", tags.get("chosen", ""), failure)
+                known = Run(
+                    run.info.run_id,
+                    status == "FINISHED",
+                    tags.get("chosen", ""),
+                    failure,
+                    tags.get(PARENT),
+                    tags.get("selected"),
+                )
                 if "node_key" in tags:
                     yield tags["node_key"], known
             token = page.token
@@ -70,7 +102,7 @@ class Tracker:
         made = self._client.create_run(
             self._experiment, start_time=start, tags={**tags, "node_key": key}, run_name=name
         )
-        self.runs[key] = Run(made.info.run_id)
+        self.runs[key] = Run(made.info.run_id, parent=tags.get(PARENT))
         return self.runs[key]
 
     def log(
@@ -91,6 +123,7 @@ class Tracker:
         }
         for at in range(0, max(len(metrics), 1), BATCH):
             self._client.log_batch(run.id, metrics=metrics[at : at + BATCH], **({} if at else rest))
+        run.parent, run.selected = tags.get(PARENT, run.parent), tags.get("selected", run.selected)
 
     def end(self, run: Run, failure: str | None, time: int | None) -> None:
         """Marks a run finished or failed."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.chaos.audit import Finding
+from tests.chaos.autoscaling import AutoscalingCluster
 from tests.chaos.cluster import Cluster
 from tests.chaos.driver_faults import Expected, Scene, kill_rounds
 from tests.chaos.drivers import Drivers
@@ -24,7 +25,7 @@ class ClusterScene(Scene):
         """The cluster of the scene's drivers."""
         return Cluster(gpus, {LOG: str(self.log), SECONDS: seconds, **env})
 
-    def join(self, cluster: Cluster) -> None:
+    def join(self, cluster: Cluster | AutoscalingCluster) -> None:
         """Drivers started from now on work there."""
         self.environment["RAY_ADDRESS"] = cluster.address
 

@@ -19,7 +19,7 @@ from tests.chaos.drivers import Drivers
 
 def tracker_killed(drivers: Drivers, folder: Path, expected: Expected) -> Finding:
     """SIGKILL of the MLflow server at work; the grid goes on, and `sync` catches up with the next server."""
-    port = _free_port()
+    port = free_port()
     uri = f"http://127.0.0.1:{port}"
     tracked = ("--set", "tracking.enabled=true", "--set", f"tracking.uri={uri}")
     scene = Scene(drivers, folder, ("--executor", "inline", *tracked))
@@ -48,28 +48,25 @@ def tracker_killed(drivers: Drivers, folder: Path, expected: Expected) -> Findin
 
 
 @contextmanager
-def server(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """An MLflow server on loopback, with its database in the folder."""
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/server.db",
-        "--artifacts-destination",
-        str(folder / "files"),
-    ]
+def server(
+    folder: Path, port: int, database: str | None = None, workers: int = 1
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """An MLflow server on loopback over the database, which is a file in the folder if none is named."""
+    options = {
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--workers": str(workers),
+        "--backend-store-uri": database or f"sqlite:///{folder}/server.db",
+        "--artifacts-destination": str(folder / "files"),
+    }
     process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-m", "mlflow", "server", *(word for pair in options.items() for word in pair)],
+        cwd=folder,
+        env=os.environ
+        | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # ten more processes, for what no grid asks
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         _wait_for(f"http://127.0.0.1:{port}/health", process)
@@ -101,7 +98,7 @@ def _wait_for(address: str, process: "subprocess.Popen[bytes]") -> None:
     raise RuntimeError("the MLflow server did not start")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

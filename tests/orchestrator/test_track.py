@@ -240,6 +240,30 @@ def test_a_server_that_goes_away_is_caught_up_with_by_sync(fake, database, monke
     mirror.close()
 
 
+def test_what_two_drivers_wrote_beside_each_other_is_one_run_for_each_node_after_sync(fake, database):
+    drivers = mirror_of(fake, database), mirror_of(fake, database)
+    for number, record in enumerate(fake.rows.values()):
+        drivers[number % 2].push(record)
+    for driver in drivers:
+        driver.close()
+    client = mlflow.tracking.MlflowClient(database)
+    (experiment,) = client.search_experiments(filter_string="name = 'unlearn-grid/small'")
+    store = f"tags.store = '{fake.store.uri}'"
+    assert len(client.search_runs([experiment.experiment_id], store)) > 10
+    mirror = mirror_of(fake, database)
+    mirror.sync()
+    mirror.close()
+    other = Fake(Store(f"{fake.store.uri}-of-one"), fake.spec)
+    other.fill()
+    mirror = mirror_of(other, database)
+    mirror.sync()
+    mirror.close()
+    found, expected = facts(runs(fake, database)), facts(runs(other, database))
+    for _, _, tags, *_ in itertools.chain(found.values(), expected.values()):
+        tags.pop("store")
+    assert found == expected
+
+
 def test_no_uri_means_no_mirror(fake):
     mirror = Mirror(None, fake.store, fake.spec, fake.plan)
     mirror.push(next(iter(fake.rows.values())))
