@@ -43,8 +43,15 @@ def fill(folder: Path) -> Path:
 
 
 def read_only(folder: Path, *, yes: bool) -> None:
-    """Takes the right to write from everybody, or gives it back."""
-    subprocess.run(["mount", "-o", f"remount,{'ro' if yes else 'rw'}", str(folder)], check=True)
+    """Takes the right to write from everybody, or gives it back.
+
+    The kernel refuses to take it while a file is open for writing: tried until there is a moment when none is.
+    """
+    command = ["mount", "-o", f"remount,{'ro' if yes else 'rw'}", str(folder)]
+    deadline = time.monotonic() + 10
+    while subprocess.run(command, capture_output=True).returncode and time.monotonic() < deadline:
+        time.sleep(0.005)
+    subprocess.run(command, check=True)  # once more, so that a refusal that stays is told
 
 
 def disk_gone(drivers: Drivers, folder: Path, expected: Expected, fault: str, times: int) -> Finding | None:
