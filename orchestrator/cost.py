@@ -70,8 +70,10 @@ class CostModel:
     def work(self, node: Node) -> float:
         """Expected seconds on one worker at the assumed pace, before `factor`."""
         if node.kind == "search":
-            epochs = max(1, node.inputs["params"].get("epochs", 1))
-            return sum(parts * (self._seconds(node) * each / epochs + 0.5) for parts, each in expected(node))
+            whole, epochs = self._seconds(node), node.inputs["params"].get("epochs")
+            return sum(
+                parts * (whole * (each / epochs if epochs else 1) + 0.5) for parts, each in expected(node)
+            )
         return self._seconds(node) * _share(node) + 0.5 if node.kind in TRAINING else 2.0
 
     def _seconds(self, node: Node) -> float:

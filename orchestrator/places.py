@@ -103,6 +103,7 @@ def make_place(spec: GridSpec, store: str) -> Place:
         download=spec.data.download,
         device=spec.resources.device,
         threads=spec.resources.threads,
+        checkpoint_epochs=spec.resources.checkpoint_epochs,
         gpu_share=spec.resources.gpus_per_slot,
         code_revision=code_revision(),
     )

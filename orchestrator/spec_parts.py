@@ -87,7 +87,9 @@ class ResourceSpec(Part):
     trials_per_gpu: so many trials at most share a GPU, as many as fit it by the memory that others of their kind
     were measured to need; one that nobody has measured has a GPU to itself. Trials on one GPU share its compute
     too: what they gain was never measured, and their times are not those of a GPU of one's own, so the default is 1.
+    asha and optuna do not share GPUs.
     threads: CPU threads of a training node. Results repeat bit by bit for the same number of threads.
+    checkpoint_epochs: epochs between two states that a training leaves in the store, to go on from after a loss.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -95,6 +97,7 @@ class ResourceSpec(Part):
     trials_per_gpu: Count = 1
     slots: Count | None = None
     threads: Count = 1
+    checkpoint_epochs: Count = 10
 
     @model_validator(mode="after")
     def _shared_one_way(self) -> Self:

@@ -18,7 +18,7 @@ class Place:
     store: URI, with its secrets if it has any. data_root: folder of the data sets. cache: folder for decoded
     images. None puts either into the user's cache folder of the machine that works. device: "auto", "cpu" or
     "cuda". threads: CPU threads per training node; the same for every executor, because sums depend on how
-    they are divided.
+    they are divided. checkpoint_epochs: epochs between two states that a training leaves to go on from.
     gpu_share: GPUs of a slot; below 1, a worker may take no more than this share of the memory. An executor
     that packs by measured memory sets it for every node.
     """
@@ -29,6 +29,7 @@ class Place:
     download: bool = False
     device: str = "auto"
     threads: int = 1
+    checkpoint_epochs: int = 10
     gpu_share: float = 1.0
     code_revision: str = "unknown"
 

@@ -6,7 +6,6 @@ import time
 
 from tasks.store import Store
 
-EVERY = 10  # epochs
 _NAME = re.compile(r"v1-(\d{6})-(\d+)-([0-9a-f]{16})\.safetensors")  # v1: of what `core.resume` packs
 
 
@@ -15,11 +14,12 @@ class Partial:
 
     The file's name says how many epochs and milliseconds are behind it, and its digest: a state that is not
     whole is passed over. Two workers at the same node write the same states. spent: seconds of earlier
-    attempts that are in the loaded state. until: epochs after which the training is to pause.
+    attempts that are in the loaded state. every: epochs between two states. until: epochs after which the
+    training is to pause.
     """
 
-    def __init__(self, store: Store, key: str, until: int | None = None) -> None:
-        self.every, self.until, self.spent = EVERY, until, 0.0
+    def __init__(self, store: Store, key: str, every: int, until: int | None = None) -> None:
+        self.every, self.until, self.spent = every, until, 0.0
         self._store, self._folder = store, store.partial(key)
         self._began = time.perf_counter()
 

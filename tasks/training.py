@@ -43,7 +43,7 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     curve = Curve()
     blank = warm.blank_model(node.inputs, data.classes, warm.device_of(place))
     generator = node_generator(node.inputs, "original")
-    partial = Partial(store, node.key)
+    partial = Partial(store, node.key, place.checkpoint_epochs)
     model, seconds = _timed(
         lambda: train_from_scratch(blank, images, data.transform, params, generator, curve.add, partial)
     )
@@ -56,7 +56,7 @@ def train_retrain(node: Node, place: Place, store: Store) -> Result:
     """Trains the reference on the retained images alone."""
     data = _data(node, place, store)
     model = warm.blank_model(node.inputs, data.classes, warm.device_of(place))
-    return _unlearn(node, place, data, model, Partial(store, node.key))
+    return _unlearn(node, place, data, model, Partial(store, node.key, place.checkpoint_epochs))
 
 
 def run_trial(node: Node, place: Place, store: Store) -> Result:
@@ -66,7 +66,7 @@ def run_trial(node: Node, place: Place, store: Store) -> Result:
     """
     data = _data(node, place, store)
     original = warm.original_model(place, node.parents[1], node.inputs, data.classes)
-    partial = Partial(store, whole_trial(node), node.inputs.get("until"))
+    partial = Partial(store, whole_trial(node), place.checkpoint_epochs, node.inputs.get("until"))
     result = _unlearn(node, place, data, original, partial)
     if partial.until is not None:
         del result.files[checkpoint.WEIGHTS]

@@ -2,13 +2,16 @@
 
 import pytest
 
+from core.checkpoint import WEIGHTS
 from orchestrator.plan import make_plan
-from tasks import partial, warm
+from orchestrator.spec import parse_spec
+from tasks import warm
 from tasks.failures import attempt
 from tasks.job import Job, Place
-from tasks.node import make_node
+from tasks.node import make_node, whole_trial
 from tasks.partial import Partial
 from tasks.record import Record
+from tasks.result import PREDICTIONS
 from tasks.store import Store
 
 KEY = "cd" * 32
@@ -20,11 +23,10 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def job(tiny, store, tmp_path, monkeypatch):
+def job(tiny, store, tmp_path):
     """An original of six epochs that leaves a state every two; its data node is done."""
-    monkeypatch.setattr(partial, "EVERY", 2)
     warm.clear()
-    place = Place(store.address, device="cpu", cache=str(tmp_path / "cache"))
+    place = Place(store.address, device="cpu", cache=str(tmp_path / "cache"), checkpoint_epochs=2)
     data, original, *_ = make_plan(tiny).nodes.values()
     attempt(Job(data, place))
     params = original.inputs["params"] | {"epochs": 6}
@@ -60,23 +62,51 @@ def test_a_node_that_was_cut_off_goes_on_and_leaves_nothing_behind(job, store, m
 
 
 def test_a_state_that_is_not_whole_is_passed_over(store):
-    partial = Partial(store, KEY)
+    partial = Partial(store, KEY, 10)
     partial.save(10, b"ten")
     (ten,) = store.names(f"partial/{KEY}")
     partial.save(20, b"twenty")
     (twenty,) = store.names(f"partial/{KEY}")
     store.put(f"partial/{KEY}/{ten}", b"ten")
-    assert Partial(store, KEY).load() == b"twenty"
+    assert Partial(store, KEY, 10).load() == b"twenty"
     store.put(f"partial/{KEY}/{twenty}", b"twen")
-    assert Partial(store, KEY).load() == b"ten"
+    assert Partial(store, KEY, 10).load() == b"ten"
     store.put(f"partial/{KEY}/{ten}", b"")
     store.put(f"partial/{KEY}/notes.txt", b"")
-    assert Partial(store, KEY).load() is None
+    assert Partial(store, KEY, 10).load() is None
 
 
 def test_what_diverged_does_not_go_on_from_its_state(store):
-    Partial(store, KEY).save(10, b"ten")
+    Partial(store, KEY, 10).save(10, b"ten")
     store.note_failure(Record(key=KEY, kind="original", status="failed", error_kind="system"), "")
     assert store.names(f"partial/{KEY}")
     store.note_failure(Record(key=KEY, kind="original", status="failed", error_kind="numeric"), "")
     assert store.names(f"partial/{KEY}") == []
+
+
+def test_a_state_of_more_epochs_than_asked_for_is_passed_over(store):
+    Partial(store, KEY, 10).save(4, b"four")
+    assert Partial(store, KEY, 10, until=3).load() is None
+    assert Partial(store, KEY, 10, until=4).load() == b"four"
+
+
+def test_a_trial_in_parts_ends_as_the_whole_trial(tiny, store, tmp_path):
+    spec = parse_spec(tiny.model_dump(mode="json") | {"params": {"qmul": {"epochs": 3, "batch_size": 32}}})
+    plan, place = make_plan(spec), Place(store.address, device="cpu", cache=str(tmp_path / "cache"))
+    trial = next(n for n in plan.nodes.values() if n.kind == "trial" and n.inputs["method"] == "qmul")
+    for parent in trial.parents:
+        assert attempt(Job(plan.nodes[parent], place)).failure is None
+    whole = attempt(Job(trial, place)).record
+    weights = store.read(trial.key, WEIGHTS)
+    store.forget_node(trial.key)
+    for until in (1, 2):
+        part = make_node("trial", trial.parents, trial.inputs | {"until": until})
+        assert whole_trial(part) == trial.key
+        record = attempt(Job(part, place)).record
+        assert (record.epochs, record.curve) == (until, whole.curve[: until * len(whole.curve) // 3])
+        assert list(store.manifest(part.key).files) == [PREDICTIONS]
+        assert store.names(f"partial/{trial.key}")
+    resumed = attempt(Job(trial, place)).record
+    assert store.read(trial.key, WEIGHTS) == weights
+    assert (resumed.epochs, resumed.curve) == (3, whole.curve)
+    assert store.names(f"partial/{trial.key}") == []
