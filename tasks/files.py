@@ -120,8 +120,10 @@ class Files:
         path = self.path(name)
 
         def gone() -> None:
-            if self.fs.exists(path):
-                self.fs.rm(path, recursive=True)
+            while self.fs.exists(path):
+                with suppress(FileNotFoundError):  # another driver removes it too: look again
+                    self.fs.rm(path, recursive=True)
+                    return
 
         self._patiently(gone)
 

@@ -23,6 +23,7 @@ from tests.chaos.drivers import Drivers
 PAGE = Path(__file__).with_name("RESULTS.md")
 FAULTS: dict[str, Callable[[Drivers, Path, Expected], Finding | None]] = {
     "driver": lambda d, f, e: driver_faults.killed(d, f, e, rounds=20, seed=2),
+    "driver_searching": lambda d, f, _: driver_faults.killed_while_searching(d, f, rounds=20, seed=5),
     "driver_on_ray": lambda d, f, e: cluster_faults.driver_killed(d, f, e, rounds=20, seed=3),
     "terminated": lambda d, f, e: driver_faults.terminated(d, f, e, rounds=5),
     "two_drivers": driver_faults.two_at_once,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.plan import make_plan
-from orchestrator.spec import GridSpec
+from orchestrator.searches import expand
+from orchestrator.spec import GridSpec, SearchSpec
 from tasks.store import Store
 from tests.chaos import grids
 from tests.chaos.audit import Finding, audit, rows
@@ -21,14 +22,20 @@ class Scene:
     """A grid, its store, a log of what ran, and drivers to start."""
 
     def __init__(
-        self, drivers: Drivers, folder: Path, options: Sequence[str] = ("--executor", "inline"), **env: str
+        self,
+        drivers: Drivers,
+        folder: Path,
+        options: Sequence[str] = ("--executor", "inline"),
+        spec: GridSpec | None = None,
+        **env: str,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.drivers, self.options, self.environment = drivers, options, env
-        self.spec: GridSpec = grids.small()
+        self.spec: GridSpec = spec or grids.small()
         self.file, self.log = grids.write(self.spec, folder), folder / "log"
         self.log.touch()
         self.plan, self.store = make_plan(self.spec), Store(str(folder / "store"))
+        self.total = len(self.plan.nodes)  # searches come to more
         self.began = time.monotonic()
 
     def start(self, *more: str) -> Driver:
@@ -39,7 +46,7 @@ class Scene:
     def wait_for(self, count: int) -> None:
         """Until so many nodes are finished."""
         deadline = time.monotonic() + 60
-        while len(self.store.finished()) < min(count, len(self.plan.nodes)) and time.monotonic() < deadline:
+        while len(self.store.finished()) < min(count, self.total) and time.monotonic() < deadline:
             time.sleep(0.002)
 
     def events(self, what: str) -> list[list[str]]:
@@ -56,7 +63,8 @@ class Scene:
     def audit(self, fault: str, injected: int, expected: Expected, note: str = "") -> Finding:
         """What it cost."""
         seconds = time.monotonic() - self.began
-        return audit(fault, injected, self.plan, self.store, self.log, expected, seconds, note)
+        plan = expand(self.plan, self.store)
+        return audit(fault, injected, plan, self.store, self.log, expected, seconds, note)
 
 
 def undisturbed(drivers: Drivers, folder: Path) -> Expected:
@@ -73,12 +81,23 @@ def killed(drivers: Drivers, folder: Path, expected: Expected, rounds: int, seed
     return scene.audit("driver SIGKILL at a random moment", hit, expected, "one process")
 
 
+def killed_while_searching(drivers: Drivers, folder: Path, rounds: int, seed: int) -> Finding:
+    """The same to a grid of successive halvings, whose nodes follow from one another's figures."""
+    spec = grids.small(SearchSpec(mode="halving", trials=4))
+    calm = Scene(drivers, folder / "undisturbed", spec=spec)
+    calm.finish()
+    scene = Scene(drivers, folder, spec=spec)
+    scene.total = len(calm.store.finished())
+    hit = kill_rounds(scene, rounds, seed)
+    return scene.audit("driver SIGKILL at a random moment", hit, rows(calm.store), "one process, halving")
+
+
 def kill_rounds(scene: Scene, rounds: int, seed: int) -> int:
     """Starts drivers and kills them, also while they start or report; then lets one finish. How many were hit."""
     draw, hit = random.Random(seed), 0
     for number in range(rounds):
         done = scene.store.finished()
-        room = (len(scene.plan.nodes) - len(done)) // (rounds - number + 1)
+        room = (scene.total - len(done)) // (rounds - number + 1)
         driver = scene.start()
         scene.wait_for(len(done) + draw.randint(0, 2 * room))
         time.sleep(draw.uniform(0.0, 0.3 if draw.random() < 0.5 else 0.02))

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 from orchestrator.recipes import digits
-from orchestrator.spec import GridSpec
+from orchestrator.spec import GridSpec, SearchSpec
 
 
-def small() -> GridSpec:
-    """78 nodes: two data sets, two networks, Retrain and three methods of two trials."""
+def small(search: SearchSpec = SearchSpec(trials=2)) -> GridSpec:  # noqa: B008  (it is frozen)
+    """Two data sets, two networks, Retrain and three methods; with two trials each, 78 nodes."""
     return GridSpec.model_validate(
         digits().model_dump(mode="json")
         | {
@@ -17,7 +17,7 @@ def small() -> GridSpec:
             "archs": ("resnet18", "mobilenetv2"),
             "ratios": (0.1,),
             "methods": ("retrain", "ft", "ga", "qmul"),
-            "search": {"trials": 2},
+            "search": search.model_dump(),
             "data": {},
             "widths": {},
             "tracking": {"enabled": False},

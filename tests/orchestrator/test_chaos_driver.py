@@ -25,6 +25,13 @@ def test_a_driver_killed_twenty_times_loses_nothing(drivers, undisturbed, tmp_pa
     assert finding.repeated <= finding.injected  # inline: at most the one node it was at
 
 
+def test_a_driver_killed_twenty_times_in_its_searches_loses_nothing(drivers, tmp_path):
+    finding = faults.killed_while_searching(drivers, tmp_path, rounds=20, seed=1)
+    assert finding.clean, finding
+    assert finding.injected >= 15
+    assert finding.recomputed == 0
+
+
 def test_a_terminated_driver_drains_and_writes_its_report(drivers, undisturbed, tmp_path):
     finding = faults.terminated(drivers, tmp_path, undisturbed, rounds=3)
     assert finding.clean, finding
