@@ -242,3 +242,18 @@ def test_a_store_of_schema_version_1_still_reads_and_new_rows_join_the_old(store
         NODE.key: (1, 12.5, None),
         other.key: (SCHEMA_VERSION, None, 0.5),
     }
+
+
+def test_what_another_driver_removes_at_the_same_moment_is_gone(store, monkeypatch):
+    store.put("partial/a/one", b"1")
+    store.put("partial/a/two", b"2")
+    really = type(store.fs).rm
+
+    def rm(fs, path, **options):
+        monkeypatch.undo()
+        really(fs, store.path("partial/a/one"))
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(type(store.fs), "rm", rm)
+    store.remove("partial/a")
+    assert store.names("partial/a") == []
