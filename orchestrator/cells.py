@@ -4,7 +4,7 @@ Of every cell one trial runs at a time. So what a cell tries and stops depends o
 neither on the number of workers nor on which of them is quick; with more cells than workers none waits for it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
@@ -34,7 +34,7 @@ class Suggester(Protocol):
 class Listed:
     """The points of a grid, from all over the range by turns, so that early ones say something about it."""
 
-    def __init__(self, points: list[Point]) -> None:
+    def __init__(self, points: Sequence[Point]) -> None:
         self._points = sorted(points, key=lambda point: points.index(point) * GOLDEN % 1)
 
     def suggest(self, trial_id: str) -> Point:  # noqa: ARG002

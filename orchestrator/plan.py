@@ -3,9 +3,10 @@
 import gc
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 from core.unlearn import METHODS
@@ -84,11 +85,20 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
+# a method's hyper-parameters before the search, and which of them are fixed
+_Given = tuple[dict[str, Any], frozenset[str]]
+
+
 def _plan(spec: GridSpec) -> Plan:
     plan = Plan()
+
+    @cache
+    def settings(label: str, dataset: str) -> _Given:
+        return spec.method_params(label, dataset, {}), spec.fixed(label)
+
     for dataset, arch, seed in itertools.product(spec.datasets, spec.archs, spec.seeds):
         for quant in spec.quant_specs(arch):
-            builder = _Builder(spec, plan, dataset, arch, quant.label, seed)
+            builder = _Builder(spec, settings, plan, dataset, arch, quant.label, seed)
             for scenario, amount in _scenarios(spec):
                 builder.add_problem(scenario, amount)
     return plan
@@ -99,10 +109,22 @@ def _scenarios(spec: GridSpec) -> list[tuple[str, float]]:
 
 
 class _Builder:
-    """Adds the nodes of one dataset × network × quantization × seed to a plan."""
+    """Adds the nodes of one dataset × network × quantization × seed to a plan.
 
-    def __init__(self, spec: GridSpec, plan: Plan, dataset: str, arch: str, quant: str, seed: int) -> None:
-        self.spec, self.plan = spec, plan
+    settings: what is given of a method, by its label and the data set.
+    """
+
+    def __init__(
+        self,
+        spec: GridSpec,
+        settings: Callable[[str, str], _Given],
+        plan: Plan,
+        dataset: str,
+        arch: str,
+        quant: str,
+        seed: int,
+    ) -> None:
+        self.spec, self.settings, self.plan = spec, settings, plan
         limit = spec.data.limit.model_dump() if spec.data.limit else None
         self.data = self._add("data", (), {"dataset": dataset, "limit": limit})
         self.base: dict[str, Any] = {
@@ -142,7 +164,7 @@ class _Builder:
     def _search(self, label: str, base: dict[str, Any], reference: Node) -> Node:
         """The trials of one cell and the node that chooses among them."""
         spec = self.spec
-        params, fixed = spec.method_params(label, base["dataset"], {}), spec.fixed(label)
+        params, fixed = self.settings(label, base["dataset"])
         search = Search(base, label, params, fixed, self.data.key, self.original.key)
         coordinates: dict[str, Any] = {axis: base[axis] for axis in AXES}
         choice = {"method": label, "select_on": spec.selects_on, "protocol": spec.protocol}

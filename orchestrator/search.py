@@ -1,6 +1,7 @@
 """Which hyper-parameters a cell tries, and for how many epochs: the same number of trials for every method."""
 
 from collections.abc import Generator, Mapping, Sequence
+from functools import lru_cache
 
 from core.unlearn import METHODS
 from core.unlearn.base import Range
@@ -15,7 +16,8 @@ def searched(method: str, arch: str, fixed: frozenset[str]) -> dict[str, Range]:
     return {name: r for name, r in METHODS[method].space(arch).items() if name not in fixed}
 
 
-def grid_points(method: str, arch: str, trials: int, fixed: frozenset[str]) -> list[Point]:
+@lru_cache(maxsize=256)
+def grid_points(method: str, arch: str, trials: int, fixed: frozenset[str]) -> tuple[Point, ...]:
     """The points of a method's search on an architecture, to 4 significant digits.
 
     The first range is cut evenly from end to end (logarithmically where it is a learning rate). A further
@@ -24,13 +26,13 @@ def grid_points(method: str, arch: str, trials: int, fixed: frozenset[str]) -> l
     """
     ranges = searched(method, arch, fixed)
     if not ranges:
-        return [{}]
+        return ({},)
     points = []
     for number in range(trials):
         shares = [number / (trials - 1) if trials > 1 else 0.5]
         shares += [((number + 1) * GOLDEN * dimension) % 1 for dimension in range(1, len(ranges))]
         points.append({name: rounded(r.at(at)) for (name, r), at in zip(ranges.items(), shares, strict=True)})
-    return points
+    return tuple(points)
 
 
 def rounded(value: float) -> float:

@@ -75,7 +75,7 @@ class Search:
         """What is searched."""
         return searched(self.method, self.base["arch"], self.fixed)
 
-    def points(self, trials: int) -> list[Point]:
+    def points(self, trials: int) -> tuple[Point, ...]:
         """The points of a grid."""
         return grid_points(self.method, self.base["arch"], trials, self.fixed)
 
