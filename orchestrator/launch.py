@@ -10,13 +10,14 @@ from rich.console import Console
 from core.errors import BadInput
 from orchestrator import places, upkeep
 from orchestrator.cost import CostModel
+from orchestrator.ending import Clock, Summary
 from orchestrator.estimate import cost_model, plan_facts, print_plan
 from orchestrator.frontier import Frontier, State
 from orchestrator.options import FAILED, Options
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress
 from orchestrator.report import Found, print_found, read_grid, write_report
-from orchestrator.run import Clock, Driver, Summary
+from orchestrator.run import Driver
 from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
 from orchestrator.track import Mirror, tracking_uri

@@ -1,19 +1,16 @@
 """The driver loop: ready nodes to free workers, outcomes to the frontier, everything else is in the store."""
 
-import errno
 import math
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from core.errors import BadInput
 from orchestrator.cost import CostModel
+from orchestrator.ending import Clock, Summary, out_of_memory, unwritten
 from orchestrator.frontier import Frontier, State
 from orchestrator.halvings import Halving
 from orchestrator.plan import Plan
@@ -31,34 +28,6 @@ from tasks.store import Store
 _CORRUPT_LIMIT = 3  # a file that breaks more often than this has a broken disk behind it
 
 _LET_GO_EVERY = 5.0  # seconds
-
-
-@dataclass
-class Summary:
-    """How a run ended. left: nodes not started because the time was up or a stop was asked for."""
-
-    computed: int = 0
-    failed: dict[str, Record] = field(default_factory=dict)
-    blocked: int = 0
-    left: int = 0
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Clock:
-    """When to hand out no more work: after the budget (seconds, None: never) or when asked to stop."""
-
-    budget: float | None = None
-    stopping: bool = False
-    started: float = field(default_factory=time.monotonic)
-
-    def longest(self) -> float:
-        """The longest node that may still start, in seconds."""
-        if self.stopping:
-            return 0.0
-        if self.budget is None:
-            return float("inf")
-        return self.started + self.budget - time.monotonic()
 
 
 class Driver:
@@ -246,11 +215,11 @@ class Driver:
     def _settle(self, outcome: Outcome) -> None:
         node = self.running.pop(outcome.node.key)
         if outcome.failure == "store":
-            outcome = self._unwritten(outcome)
+            outcome = unwritten(outcome, self.store)
         if outcome.failure == "memory" and node.kind in TRAINING:
             if self._again_alone(node):
                 return
-            outcome = self._out_of_memory(outcome)
+            outcome = out_of_memory(outcome, self.store, "GPU" if self.executor.capacity.gpus else "machine")
         parent = outcome.corrupt_parent
         if parent is not None and self._corrupt[parent] < _CORRUPT_LIMIT:
             self._corrupt[parent] += 1
@@ -286,31 +255,6 @@ class Driver:
         self.running[node.key] = node
         self.summary.warnings.append(f"out of memory, run again with nothing beside it: {node.words}")
         return True
-
-    def _out_of_memory(self, outcome: Outcome) -> Outcome:
-        """The failure of a node that had all there was: hyper-parameters are never made smaller to fit."""
-        where = "GPU" if self.executor.capacity.gpus else "machine"
-        message = f"{outcome.record.error_message} (it had the {where} to itself)"
-        record = outcome.record.model_copy(update={"error_message": message})
-        log = f"logs/{record.key}.log"
-        self.store.note_failure(record, (self.store.find(log) or message.encode()).decode())
-        return replace(outcome, record=record)
-
-    def _unwritten(self, outcome: Outcome) -> Outcome:
-        """A result that its worker could not write: the store's trouble, or only that machine's.
-
-        Raises Unavailable if the driver cannot write either; otherwise the node has failed, and says so.
-        """
-        message = outcome.record.error_message or "the store cannot be written"
-        if any(os.strerror(code) in message for code in (errno.ENOSPC, errno.EDQUOT)):
-            raise Unavailable(message)  # a full disk may have room for a probe
-        try:
-            self.store.check_writable()
-        except BadInput as error:
-            raise Unavailable(message) from error
-        record = outcome.record.model_copy(update={"error_kind": "system"})
-        self.store.note_failure(record, message)
-        return replace(outcome, record=record, failure="system")
 
     def recompute(self, key: str, why: str, *, lost: bool = True) -> None:
         """Makes a finished node unfinished and starts the bookkeeping again from the store."""

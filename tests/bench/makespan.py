@@ -12,12 +12,13 @@ from unittest.mock import patch
 from rich.console import Console
 
 from orchestrator.cost import CPU, CostModel
+from orchestrator.ending import Clock
 from orchestrator.frontier import Frontier
 from orchestrator.places import make_place
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress
 from orchestrator.recipes import full
-from orchestrator.run import Clock, Driver
+from orchestrator.run import Driver
 from orchestrator.spec import GridSpec
 from tasks import nodes, ray_executor
 from tasks.node import TRAINING

@@ -12,13 +12,14 @@ from rich.console import Console
 
 from core.errors import BadInput
 from orchestrator.cost import GPU, CostModel
+from orchestrator.ending import Clock
 from orchestrator.estimate import cost_model
 from orchestrator.frontier import Frontier
 from orchestrator.memory import MemoryModel, memory_class
 from orchestrator.overrides import grid_spec
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress
-from orchestrator.run import Clock, Driver
+from orchestrator.run import Driver
 from orchestrator.spec import GridSpec
 from tasks import nodes, packing
 from tasks.job import Job, Outcome, Place
