@@ -157,7 +157,7 @@ class Driver:
             dropped = self._chores.popleft().result()
             if dropped is not None:
                 why = "weights were dropped by an earlier selection and are needed again"
-                self.recompute(dropped, why, lost=False)
+                self._recompute(dropped, why, lost=False)
 
     def _search(self) -> None:
         """Begins the searches that may, and takes each as far as the gaps at hand allow."""
@@ -221,9 +221,7 @@ class Driver:
                 return
             outcome = out_of_memory(outcome, self.store, "GPU" if self.executor.capacity.gpus else "machine")
         parent = outcome.corrupt_parent
-        if parent is not None and self._corrupt[parent] < _CORRUPT_LIMIT:
-            self._corrupt[parent] += 1
-            self.recompute(parent, outcome.record.error_message or "corrupt")
+        if parent is not None and self.heal(parent, outcome.record.error_message or "corrupt"):
             return
         if parent is not None:  # workers note other failures themselves
             self.store.note_failure(outcome.record, outcome.record.error_message or "")
@@ -256,7 +254,14 @@ class Driver:
         self.summary.warnings.append(f"out of memory, run again with nothing beside it: {node.words}")
         return True
 
-    def recompute(self, key: str, why: str, *, lost: bool = True) -> None:
+    def heal(self, key: str, why: str) -> bool:
+        """Has a node whose files are broken computed again; False once they break too often."""
+        self._corrupt[key] += 1
+        if self._corrupt[key] <= _CORRUPT_LIMIT:
+            self._recompute(key, why)
+        return self._corrupt[key] <= _CORRUPT_LIMIT
+
+    def _recompute(self, key: str, why: str, *, lost: bool = True) -> None:
         """Makes a finished node unfinished and starts the bookkeeping again from the store."""
         words = self.plan.nodes[key].words if key in self.plan.nodes else key[:12]
         self.summary.warnings.append(f"{'quarantined' if lost else 'recomputing'} {words}: {why}")

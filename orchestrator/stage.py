@@ -54,7 +54,8 @@ class _Stage:
         """What is left to say and to do once Tune has ended."""
         self.tick()
         for parent, why in self._corrupt.items():
-            self.driver.recompute(parent, why)
+            if not self.driver.heal(parent, why):
+                self.driver.summary.warnings.append(f"broken again and again: {why}")
         left = sum(not cell.whole for cell in self.cells)
         if left and not self._corrupt and self.driver.clock.longest() > 0:
             self.driver.summary.warnings.append(
