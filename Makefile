@@ -22,7 +22,7 @@ submit: .venv/ready
 	RAY_AUTH_MODE=$${RAY_AUTH_MODE:-token} $(BIN)/ray job submit --address $(ADDRESS) --working-dir . -- \
 		python -m orchestrator.grid $(ARGS)
 
-# Everything CI runs.
+# What CI runs first; then test-slow.
 test: lint
 	$(BIN)/python -m pytest -m "not slow"
 
