@@ -61,37 +61,13 @@ def select(node: Node, _place: Place, store: Store) -> Result:
     reference, *trials = node.parents
     retrain = store.manifest(reference).record
     search = store.manifest(trials[0]) if "search" in node.inputs else None
-    if search is not None:
-        trials = search.facts["finalists"]
-    broken: dict[str, Corrupt] = {}
-    found = {key: manifest.record for key, manifest in store.manifests(trials, broken).items()}
-    for error in broken.values():
-        if not error.missing:
-            raise error
+    found = _finished(search.facts["finalists"] if search else trials, store)
     candidates = [candidate(record, retrain) for record in found.values()]
     if not candidates:
         raise BadInput("every trial of this cell failed")
     by = "ag" if node.inputs["select_on"] == "test" else "ag_validation"
     best = min(candidates, key=lambda c: (getattr(c, by), c.evaluation))
-    chosen = found[best.evaluation]
-    copied = (
-        "fa",
-        "ra",
-        "ta",
-        "mia",
-        "va",
-        "mia_validation",
-        "params",
-        "tried",
-        "seconds",
-        "flip_rate",
-        "step_drift",
-        "gpu_share",
-        "model",
-    )
-    counts = ("forget_count", "retain_count", "test_count")
-    row = {name: getattr(chosen, name) for name in (*copied, *counts)}
-    row |= {
+    row = found[best.evaluation].model_dump(include=_CHOSEN) | {
         "ag": best.ag,
         "ag_validation": best.ag_validation,
         "selected": best.evaluation,
@@ -100,6 +76,23 @@ def select(node: Node, _place: Place, store: Store) -> Result:
         "epochs": search.record.epochs if search else sum(trial.epochs or 0 for trial in found.values()),
     }
     return Result({}, {}, row)
+
+
+# what a selection's row takes over from the evaluation that it chose
+_CHOSEN = {
+    *FIGURES, "va", "mia_validation", "params", "tried", "seconds", "flip_rate", "step_drift", "gpu_share", "model",
+    "forget_count", "retain_count", "test_count",
+}  # fmt: skip
+
+
+def _finished(evaluations: list[str], store: Store) -> dict[str, Record]:
+    """The rows of those evaluations that are there; Corrupt for one that is and cannot be read."""
+    broken: dict[str, Corrupt] = {}
+    manifests = store.manifests(evaluations, broken)
+    for error in broken.values():
+        if not error.missing:
+            raise error
+    return {key: manifest.record for key, manifest in manifests.items()}
 
 
 def candidate(trial: Record, retrain: Record) -> Candidate:
