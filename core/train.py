@@ -118,8 +118,8 @@ def fit(
             if on_epoch is not None:
                 on_epoch(epoch, past[-1])
             done = epoch + 1
-            due = checkpoints is not None and (done == last or done % checkpoints.every == 0)
-            if checkpoints is not None and due and done < params.epochs:
+            pauses = done == last < params.epochs
+            if checkpoints is not None and (pauses or (done < last and done % checkpoints.every == 0)):
                 checkpoints.save(done, pack_state(model, optimizer, generator, past, memory))
     return model.eval()
 

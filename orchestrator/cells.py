@@ -35,7 +35,8 @@ class Listed:
     """The points of a grid, from all over the range by turns, so that early ones say something about it."""
 
     def __init__(self, points: Sequence[Point]) -> None:
-        self._points = sorted(points, key=lambda point: points.index(point) * GOLDEN % 1)
+        order = sorted(range(len(points)), key=lambda number: number * GOLDEN % 1)
+        self._points = [points[number] for number in order]
 
     def suggest(self, trial_id: str) -> Point:  # noqa: ARG002
         """The next one."""
@@ -80,9 +81,10 @@ class TunedCell:
         self.node, self.search, self.looks = node, Search.of(node), schedule(node)
         self._settled = settled
         i = node.inputs
-        points = self.search.points(i["trials"])
         self.suggester: Suggester = (
-            Study(self.search, i["trials"]) if i["mode"] == "optuna" else Listed(points)
+            Study(self.search, i["trials"])
+            if i["mode"] == "optuna"
+            else Listed(self.search.points(i["trials"]))
         )
         self.left = self.total = i["trials"]
         self.whole = True
@@ -108,9 +110,7 @@ class TunedCell:
         self._trials[trial_id] = point, []
         pairs = parts(self.search, point, self.looks)
         return {
-            "cell": self.node.key,
-            "reference": self.node.parents[0],
-            "by": "ag" if self.node.inputs["select_on"] == "test" else "ag_validation",
+            "search": self.node,
             "parts": [(trial, measured, n) for (trial, measured), n in zip(pairs, self.looks, strict=True)],
             "settled": {trial.key for trial, _ in pairs if trial.key in self._settled},
         }

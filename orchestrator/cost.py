@@ -92,9 +92,8 @@ def _passes(node: Node) -> float:
     limit = (i["limit"] or {}).get("train") or DATASETS[i["dataset"]].train_size
     pool = min(limit, DATASETS[i["dataset"]].train_size) * (1 - i["validation"])
     share = i["amount"] if i.get("scenario") == "random" else 1 / DATASETS[i["dataset"]].classes
-    work = _WORK.get(
-        base_name(i["method"]), _WORK["salun"]
-    )  # a method without an entry is taken for a full one
+    # a method without an entry is taken for a full one
+    work = _WORK.get(base_name(i["method"]), _WORK["salun"])
     return work(i["params"], share * pool, (1 - share) * pool)
 
 

@@ -8,7 +8,7 @@ from orchestrator.spec import SearchSpec
 
 
 def effort_text(settings: SearchSpec, entries: Iterable[Entry]) -> str:
-    """`halving: 68 epochs of 160 that all trials to their end take`; methods without epochs take no part."""
+    """`halving: 68 epochs, where every trial to its end takes 160`; methods without epochs take no part."""
     spent = whole = 0
     for row in (entry.row for entry in entries):
         if row and row["kind"] == "select" and row["epochs"] is not None:

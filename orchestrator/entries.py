@@ -1,6 +1,5 @@
 """One entry for each method, problem and seed of a grid: its row, or why there is none."""
 
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -51,11 +50,6 @@ class Entry:
         if self.cell.method == "retrain":
             return 0.0
         return average_gap(_figures(self.row), _figures(self.reference)) if self.reference else None
-
-
-def _trial(evaluation: Node) -> str:
-    """What the parts of one trial have in common."""
-    return json.dumps(evaluation.inputs["params"], sort_keys=True)
 
 
 def _figures(row: Row) -> dict[str, float]:
@@ -113,8 +107,7 @@ class _Known:
         row, node = self.done(key), self.plan.nodes[key]
         trials = failed = 0
         if node.kind == "select":
-            evaluations = self.plan.evaluations(node)
-            trials = len({_trial(evaluation) for evaluation in evaluations})
+            trials, evaluations = self.plan.trials(node), self.plan.evaluations(node)
             failed = sum(self.done(evaluation.key) is None for evaluation in evaluations) if row else 0
         hole = "" if row else self.hole(node)
         return Entry(cell, key, row, self.done(reference), hole, trials, failed)

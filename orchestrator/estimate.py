@@ -13,7 +13,7 @@ from orchestrator.plan import Plan
 from orchestrator.recipes import RECIPES
 from orchestrator.searches import expected
 from orchestrator.spec import GridSpec
-from tasks.node import TRAINING, Node
+from tasks.node import TRAINING
 from tasks.store import Store
 
 _SPLITS = {"one": "one split", "mismatched": "the original trained on another split"}
@@ -30,7 +30,7 @@ def plan_facts(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = Fa
         "recipe": spec.recipe,
         "store": store.uri,
         "cells": len(grid.cells),
-        "trials_per_cell": sorted({_trials(grid, n) for n in grid.nodes.values() if n.kind == "select"}),
+        "trials_per_cell": sorted({grid.trials(n) for n in grid.nodes.values() if n.kind == "select"}),
         "nodes": dict(Counter(grid.counts()) + to_come),
         "done": len(grid.nodes) - len(left),
         "left": dict(Counter(node.kind for node in left) + to_come),
@@ -38,12 +38,6 @@ def plan_facts(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = Fa
         "hours_are": f"of one worker, {cost.pace.words}"
         + (", corrected by this store's own timings" if cost.factor != 1 else ""),
     }
-
-
-def _trials(grid: Plan, select: Node) -> int:
-    """How many trials a cell has."""
-    other = grid.nodes[select.parents[1]]
-    return other.inputs["trials"] if other.kind == "search" else len(select.parents) - 1
 
 
 def cost_model(

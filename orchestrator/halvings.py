@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from orchestrator.search import Part, halving
-from orchestrator.searches import Ledger, gap, parts, schedule
+from orchestrator.searches import Ledger, parts, schedule
 from orchestrator.trials import Search
-from tasks.measuring import candidate
+from tasks.measuring import candidate, deciding_gap
 from tasks.node import Node
 from tasks.record import Candidate, Record
 from tasks.store import Store
@@ -62,4 +62,4 @@ class Halving:
     def _gap(self, evaluation: Record) -> float:
         seen = candidate(evaluation, self._retrain)
         self.seen.append(seen)
-        return gap(self.node, seen)
+        return deciding_gap(seen, self.node)

@@ -40,7 +40,9 @@ def run(spec: GridSpec, store: Store, options: Options, console: Console) -> int
 
 def _run(spec: GridSpec, grid: Plan, store: Store, options: Options, console: Console, say: Console) -> int:
     """The run itself, with the store's lease in hand. say: where lines go that are no result."""
-    warnings = _prepare(grid, store, options)
+    failures = store.failures() if options.resume else {}
+    settled = {} if options.retry_failed else _would_repeat(failures)
+    warnings = _prepare(grid, store, options, failures.keys() - settled.keys())
     if not options.resume:
         grid = make_plan(spec)  # without what earlier searches came to
     store.put("spec.json", spec.model_dump_json(indent=1).encode())
@@ -48,7 +50,6 @@ def _run(spec: GridSpec, grid: Plan, store: Store, options: Options, console: Co
         _yellow(say)(line)
     finished = store.finished()
     cost = cost_model(spec, grid, store, finished, allow_cpu=options.allow_cpu)
-    settled = _settled_failures(store, options)
     failed = {key: record for key, record in settled.items() if key in grid.nodes}
     work = {key: cost.work(node) for key, node in grid.nodes.items()}
     frontier = Frontier(grid, work, finished, failed)
@@ -60,23 +61,20 @@ def _run(spec: GridSpec, grid: Plan, store: Store, options: Options, console: Co
     return _finish(spec, grid, store, options, summary, warnings, console)
 
 
-def _prepare(grid: Plan, store: Store, options: Options) -> list[str]:
-    """Brings the store into a state to go on from; returns what was found broken."""
+def _prepare(grid: Plan, store: Store, options: Options, retried: set[str]) -> list[str]:
+    """Brings the store into a state to go on from; returns what was found broken. retried: failures tried again."""
     upkeep.remove_leftovers(store)
     if not options.resume:
         for key in store.finished() & grid.nodes.keys():
             store.forget_node(key)
         return []
-    failures = store.failures().keys() & grid.nodes.keys()
-    _reopen_readers(store, grid, failures - _settled_failures(store, options).keys())
+    _reopen_readers(store, grid, retried & grid.nodes.keys())
     return upkeep.quarantine_broken(store, store.finished() & grid.nodes.keys())
 
 
-def _settled_failures(store: Store, options: Options) -> dict[str, Record]:
-    """Failures that would only repeat themselves: the same numbers diverge again. The others are tried again."""
-    if options.retry_failed or not options.resume:
-        return {}
-    return {key: record for key, record in store.failures().items() if record.error_kind == "numeric"}
+def _would_repeat(failures: dict[str, Record]) -> dict[str, Record]:
+    """The failures that the same numbers give again; the others are tried again."""
+    return {key: record for key, record in failures.items() if record.error_kind == "numeric"}
 
 
 def _reopen_readers(store: Store, grid: Plan, retried: set[str]) -> None:

@@ -55,6 +55,11 @@ class Plan:
         others = (self.nodes[key] for key in select.parents[1:])
         return [node for node in others if node.kind == "evaluate"]
 
+    def trials(self, select: Node) -> int:
+        """How many trials a selection chooses among, also where its search has yet to come to them."""
+        other = self.nodes[select.parents[1]]
+        return other.inputs["trials"] if other.kind == "search" else len(select.parents) - 1
+
     def children(self) -> dict[str, list[str]]:
         """Keys of the nodes that read each node."""
         found: dict[str, list[str]] = {key: [] for key in self.nodes}

@@ -52,11 +52,6 @@ def parts(search: Search, point: Point, looks: Iterable[int]) -> list[tuple[Node
     return found
 
 
-def gap(node: Node, seen: Candidate) -> float:
-    """The gap to Retrain that a search node decides by."""
-    return seen.ag if node.inputs["select_on"] == "test" else seen.ag_validation
-
-
 def finish(store: Store, node: Node, place: Place, ledger: Ledger, seen: Sequence[Candidate]) -> Record:
     """Commits a search that has ended; its row, which is that of a failure if no trial came to its end."""
     search, record = Search.of(node), base_record(Job(node, place))

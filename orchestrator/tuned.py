@@ -107,7 +107,7 @@ class CellBrackets(_Unsaved, FIFOScheduler):  # type: ignore[misc]
             self._cell(trial).bracket.on_trial_complete(tune_controller, trial, result)
 
     def _cell(self, trial: Any) -> TunedCell:
-        return self._cells[trial.config["cell"]]
+        return self._cells[trial.config["search"].key]
 
 
 class _Listener(_Unsaved, tune.Callback):  # type: ignore[misc]
@@ -119,7 +119,7 @@ class _Listener(_Unsaved, tune.Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        cell = self._cells[trial.config["cell"]]
+        cell = self._cells[trial.config["search"].key]
         cell.look(trial.trial_id, result)
         self._heard(cell, result)
 

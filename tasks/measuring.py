@@ -65,8 +65,7 @@ def select(node: Node, _place: Place, store: Store) -> Result:
     candidates = [candidate(record, retrain) for record in found.values()]
     if not candidates:
         raise BadInput("every trial of this cell failed")
-    by = "ag" if node.inputs["select_on"] == "test" else "ag_validation"
-    best = min(candidates, key=lambda c: (getattr(c, by), c.evaluation))
+    best = min(candidates, key=lambda c: (deciding_gap(c, node), c.evaluation))
     row = found[best.evaluation].model_dump(include=_CHOSEN) | {
         "ag": best.ag,
         "ag_validation": best.ag_validation,
@@ -93,6 +92,11 @@ def _finished(evaluations: list[str], store: Store) -> dict[str, Record]:
         if not error.missing:
             raise error
     return {key: manifest.record for key, manifest in manifests.items()}
+
+
+def deciding_gap(seen: Candidate, node: Node) -> float:
+    """The gap to Retrain by which a selection or search node decides: on validation or on test figures."""
+    return seen.ag if node.inputs["select_on"] == "test" else seen.ag_validation
 
 
 def candidate(trial: Record, retrain: Record) -> Candidate:

@@ -11,17 +11,17 @@ from ray.tune.result import DONE
 
 from tasks.failures import attempt
 from tasks.job import Job, Outcome, Place
-from tasks.measuring import candidate
+from tasks.measuring import candidate, deciding_gap
 from tasks.node import Node
 from tasks.store import Store
 
 
 class TuneTrial(tune.Trainable):  # type: ignore[misc]
-    """An actor that takes one trial after the other. A config holds `parts`, `reference` and `by`.
+    """An actor that takes one trial after the other. A config holds `search`, `parts` and `settled`.
 
-    parts: (trial node, evaluation node, epochs) triples in order. reference: key of Retrain's evaluation.
-    by: the gap that Tune is told as `ag`; not a number where the trial failed. settled: keys of trial nodes
-    that failed before and would again.
+    search: the search node; its first parent is Retrain's evaluation, and by its deciding gap, which is not a
+    number where the trial failed, Tune compares. parts: (trial node, evaluation node, epochs) triples in order.
+    settled: keys of trial nodes that failed before and would again.
     """
 
     def setup(self, config: dict[str, Any], place: Place) -> None:
@@ -47,9 +47,9 @@ class TuneTrial(tune.Trainable):  # type: ignore[misc]
         result = {"outcomes": outcomes, "computed": len(outcomes) - len(there), "epochs": epochs}
         if not outcomes or outcomes[-1].failure is not None:
             return result | {"ag": float("nan"), "seen": None, DONE: True}
-        retrain = store.manifest(self._config["reference"]).record
-        seen = candidate(outcomes[-1].record, retrain)
-        return result | {"ag": getattr(seen, self._config["by"]), "seen": seen, DONE: not self._parts}
+        search: Node = self._config["search"]
+        seen = candidate(outcomes[-1].record, store.manifest(search.parents[0]).record)
+        return result | {"ag": deciding_gap(seen, search), "seen": seen, DONE: not self._parts}
 
     def _run(self, node: Node) -> Outcome:
         return attempt(Job(node, self._place))

@@ -6,8 +6,10 @@ from pathlib import Path
 from orchestrator.recipes import digits
 from orchestrator.spec import GridSpec, SearchSpec
 
+TWO_TRIALS = SearchSpec(trials=2)
 
-def small(search: SearchSpec = SearchSpec(trials=2)) -> GridSpec:  # noqa: B008  (it is frozen)
+
+def small(search: SearchSpec = TWO_TRIALS) -> GridSpec:
     """Two data sets, two networks, Retrain and three methods; with two trials each, 78 nodes."""
     return GridSpec.model_validate(
         digits().model_dump(mode="json")

@@ -59,7 +59,7 @@ def simulated(spec, slots, order, stop_after=None):
         gap = landscape.gap(evaluation.inputs)
         seen = Candidate(evaluation=evaluation.key, ag=gap, ag_validation=gap)
         result = {"seen": seen, "ag": gap, "epochs": epochs}
-        cells[trial.config["cell"]].look(trial.trial_id, result)
+        cells[trial.config["search"].key].look(trial.trial_id, result)
         if not left:
             brackets.on_trial_complete(None, trial, result)
         if not left or brackets.on_trial_result(None, trial, result) == "STOP":
