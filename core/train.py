@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from core.data.loader import Batch
 from core.errors import Diverged
+from core.forward import Forward, fixed_size, plain
 from core.quant import StepGuard, keep_valid_, quantizer_parameters
 from core.resume import Checkpoints, Memory, pack_state, restore_state_
 
@@ -73,6 +74,7 @@ def fit(
     on_epoch: OnEpoch | None = None,
     checkpoints: Checkpoints | None = None,
     memory: Memory | None = None,
+    forward: Forward = plain,
 ) -> nn.Module:
     """Trains the model in place and returns it in eval mode.
 
@@ -91,12 +93,14 @@ def fit(
             its last epoch, on the learning rates of the whole.
         memory: what `epoch_batches` remembers from one epoch to the next, beside what follows from the
             generator and the model.
+        forward: how logits are computed, for batches of the usual size.
 
     Raises Diverged when an epoch's mean loss is not finite.
     """
-    optimizer = torch.optim.SGD(parameter_groups(model, params), params.lr, params.momentum, foreach=True)
+    optimizer = sgd(model, params)
     last = params.epochs if checkpoints is None else min(checkpoints.until or params.epochs, params.epochs)
-    update = _Update(model, optimizer, params, loss, on_gradient, on_update)
+    logits = fixed_size(forward, params.batch_size)
+    update = _Update(model, optimizer, params, loss, on_gradient, on_update, logits)
     with _seeded_layers(generator, next(model.parameters()).device):
         saved = checkpoints.load() if checkpoints is not None else None
         past = [] if saved is None else restore_state_(saved, model, optimizer, generator, memory)
@@ -135,16 +139,17 @@ class _Update:
         loss: Callable[[Tensor, Batch], Tensor],
         on_gradient: Callable[[int], None] | None,
         on_update: Callable[[], None] | None,
+        forward: Forward,
     ) -> None:
         self.model, self.optimizer, self.params, self.loss = model, optimizer, params, loss
-        self.on_gradient, self.on_update = on_gradient, on_update
+        self.on_gradient, self.on_update, self.forward = on_gradient, on_update, forward
         self.guard = None if params.step_trust is None else StepGuard(model, params.step_trust)
 
     def __call__(self, batch: Batch, epoch: int, lr: float) -> Tensor:
         """Returns the detached loss without waiting for it."""
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(batch.images.device, self.params.precision):
-            logits = self.model(batch.images)
+            logits = self.forward(self.model, batch.images)
         value = self.loss(logits.float(), batch)
         value.backward()  # type: ignore[no-untyped-call]
         if self.on_gradient is not None:
@@ -157,6 +162,13 @@ class _Update:
         if self.on_update is not None:
             self.on_update()
         return value.detach()
+
+
+def sgd(model: nn.Module, params: TrainParams) -> torch.optim.SGD:
+    """The optimizer: one kernel for many tensors on CUDA, operations on lists of tensors on CPUs."""
+    fused = next(model.parameters()).is_cuda
+    groups = parameter_groups(model, params)
+    return torch.optim.SGD(groups, params.lr, params.momentum, fused=fused, foreach=not fused)
 
 
 def parameter_groups(model: nn.Module, params: TrainParams) -> list[dict[str, object]]:

@@ -237,9 +237,13 @@ class GridSpec(Part):
 
 
 def node_params(params: BaseModel) -> dict[str, Any]:
-    """Hyper-parameters as a node's inputs. `probe` changes no result, so it is part of a key only where it is on."""
+    """Hyper-parameters as a node's inputs; options of `_LATER` only where they are used."""
     values = params.model_dump(mode="json")
-    return {name: value for name, value in values.items() if name != "probe" or value}
+    return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}
+
+
+# options that came after the first stores, with the value that stands for what was done before
+_LATER = {"probe": 0, "norm_images": None}
 
 
 def _text(values: tuple[float, ...]) -> str:

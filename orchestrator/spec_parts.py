@@ -90,6 +90,7 @@ class ResourceSpec(Part):
     asha and optuna do not share GPUs.
     threads: CPU threads of a training node. Results repeat bit by bit for the same number of threads.
     checkpoint_epochs: epochs between two states that a training leaves in the store, to go on from after a loss.
+    compile: whether networks train compiled: on, off, or auto, where the grid is so large that it pays.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -98,6 +99,7 @@ class ResourceSpec(Part):
     slots: Count | None = None
     threads: Count = 1
     checkpoint_epochs: Count = 10
+    compile: Literal["auto", "on", "off"] = "auto"
 
     @model_validator(mode="after")
     def _shared_one_way(self) -> Self:

@@ -20,7 +20,8 @@ class Place:
     "cuda". threads: CPU threads per training node; the same for every executor, because sums depend on how
     they are divided. checkpoint_epochs: epochs between two states that a training leaves to go on from.
     gpu_share: GPUs of a slot; below 1, a worker may take no more than this share of the memory. An executor
-    that packs by measured memory sets it for every node.
+    that packs by measured memory sets it for every node. compiled: architectures whose training is
+    compiled, see `core.forward`.
     """
 
     store: str
@@ -31,6 +32,7 @@ class Place:
     threads: int = 1
     checkpoint_epochs: int = 10
     gpu_share: float = 1.0
+    compiled: frozenset[str] = frozenset()
     code_revision: str = "unknown"
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from core import checkpoint
 from core.data.splits import pool_indices
 from core.errors import BadInput, Diverged
+from core.forward import compile_seconds
 from core.metrics import predictions
 from core.quant import quantizer_faults
 from core.quant.export import flip_rate, step_drift, weight_codes
@@ -44,8 +45,11 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     blank = warm.blank_model(node.inputs, data.classes, warm.device_of(place))
     generator = node_generator(node.inputs, "original")
     partial = Partial(store, node.key, place.checkpoint_epochs)
+    forward = warm.forward_of(place, node.inputs["arch"])
     model, seconds = _timed(
-        lambda: train_from_scratch(blank, images, data.transform, params, generator, curve.add, partial)
+        lambda: train_from_scratch(
+            blank, images, data.transform, params, generator, curve.add, partial, forward
+        )
     )
     result = _model_result(model, data, seconds + partial.spent, curve)
     result.row["epochs"] = params.epochs
@@ -75,6 +79,7 @@ def run_trial(node: Node, place: Place, store: Store) -> Result:
 
 def _unlearn(node: Node, place: Place, data: warm.DeviceData, model: nn.Module, partial: Partial) -> Result:
     inputs, method = node.inputs, METHODS[node.inputs["method"]]
+    shared = warm.shared_work(place, node) if node.kind == "trial" else None
     parts = warm.node_split(data.train.labels, inputs)
     problem = Problem(
         model,
@@ -84,11 +89,15 @@ def _unlearn(node: Node, place: Place, data: warm.DeviceData, model: nn.Module, 
         data.transform,
         warm.device_of(place),
         partial,
+        warm.forward_of(place, inputs["arch"]),
+        shared,
     )
     curve = Curve()
     generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])
     unlearned, seconds = _timed(lambda: method.run(problem, params, generator, curve.add))
-    result = _model_result(unlearned, data, seconds + partial.spent, curve)
+    result = _model_result(
+        unlearned, data, seconds + partial.spent + (shared.saved if shared else 0.0), curve
+    )
     result.row["epochs"] = partial.until or inputs["params"].get("epochs")
     if node.kind == "trial":
         result.row["flip_rate"] = flip_rate(weight_codes(model), weight_codes(unlearned))
@@ -123,12 +132,12 @@ def _data(node: Node, place: Place, store: Store) -> warm.DeviceData:
 
 
 def _timed(work: Callable[[], nn.Module]) -> tuple[nn.Module, float]:
-    """The work's model and its wall-clock seconds, accelerator included."""
-    start = time.perf_counter()
+    """The work's model and its wall-clock seconds, accelerator included, compilation left out."""
+    start, compiling = time.perf_counter(), compile_seconds()
     model = work()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return model, time.perf_counter() - start
+    return model, time.perf_counter() - start - (compile_seconds() - compiling)
 
 
 def node_generator(inputs: dict[str, object], role: str) -> torch.Generator:

@@ -16,9 +16,12 @@ from core.data import Limit, load
 from core.data.loader import Images, Transform
 from core.data.splits import Scenario, Split, split
 from core.errors import BadInput
+from core.forward import Forward, compiled, plain
 from core.models import build
 from core.quant import QuantSpec
+from core.unlearn.shared import Memory, Shared
 from tasks.job import Place
+from tasks.node import Node
 from tasks.store import Store
 
 
@@ -118,7 +121,28 @@ def _original_model(store: str, key: str, arguments: str, classes: int, device: 
     return model.eval()
 
 
+def forward_of(place: Place, arch: str) -> Forward:
+    """How networks of an architecture compute their logits in training."""
+    return compiled(device_of(place)) if arch in place.compiled else plain
+
+
+def shared_work(place: Place, node: Node) -> Shared:
+    """What earlier trials of the node's problem left on this worker; the last problem's only."""
+    inputs = node.inputs
+    return Shared(
+        _shared_work(place.store, node.parents, inputs["scenario"], inputs["amount"], inputs["seed"])
+    )
+
+
+@lru_cache(maxsize=1)
+def _shared_work(
+    _store: str, _parents: tuple[str, ...], _scenario: str, _amount: float, _seed: int
+) -> Memory:
+    return {}
+
+
 def clear() -> None:
     """Empties the caches (after a corrupt file, or between tests)."""
     _device_data.cache_clear()
     _original_model.cache_clear()
+    _shared_work.cache_clear()

@@ -86,9 +86,7 @@ class FakeQuantizer(nn.Module):
         return None
 
     def keep_valid_(self) -> None:
-        """Moves what an update made invalid to the nearest valid value."""
-        for step in self.steps():
-            step.clamp_(min=SMALLEST_STEP)
+        """Moves what an update made invalid, beside the steps, to the nearest valid value."""
 
     def _start(self, x: Tensor) -> None:
         raise NotImplementedError
@@ -134,5 +132,9 @@ def quantizer_faults(model: nn.Module) -> dict[str, str]:
 @torch.no_grad()
 def keep_valid_(model: nn.Module) -> None:
     """Keeps every quantizer valid after an update (steps positive: ALGORITHMS 6.6)."""
-    for _, quantizer in quantizers(model):
+    found = [quantizer for _, quantizer in quantizers(model)]
+    steps: list[Tensor] = [step for quantizer in found for step in quantizer.steps()]
+    if steps:
+        torch._foreach_clamp_min_(steps, SMALLEST_STEP)
+    for quantizer in found:
         quantizer.keep_valid_()

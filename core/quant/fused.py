@@ -25,21 +25,30 @@ def wide(x: Tensor) -> Tensor:
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
+def one_pass(x: Tensor) -> bool:
+    """Whether kernels that want plain numbers for bounds are at hand and worth it: on CPUs, not compiled.
+
+    Reading a number from a CPU tensor waits for nothing. On an accelerator it would wait for the device, and a
+    compiler makes one pass of the plain expressions anyway.
+    """
+    return x.is_cpu and x.dtype == torch.float32 and not torch.compiler.is_compiling()
+
+
 def pass_inside(grad: Tensor, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """The gradient where low <= x <= high, zero elsewhere."""
-    if x.is_cpu and low.numel() == 1 and x.dtype == torch.float32:
-        # One pass instead of four. The kernel excludes its bounds, so they move one float outwards.
+    if one_pass(x) and low.numel() == 1:
+        # One pass instead of three. The kernel excludes its bounds, so they move one float outwards.
         bounds = (
             torch.nextafter(low, low.new_tensor(-math.inf)),
             torch.nextafter(high, high.new_tensor(math.inf)),
         )
         return torch.ops.aten.hardtanh_backward(grad, x, bounds[0].item(), bounds[1].item())
-    return torch.where((x >= low) & (x <= high), grad, 0.0)
+    return torch.where(x.clamp(low, high) == x, grad, 0.0)
 
 
 def inner(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
     """Σ a·b over the elements that share one entry of `like`, in its shape."""
-    if like.numel() == 1 and a.is_cpu and a.stride() == b.stride():
+    if one_pass(a) and like.numel() == 1 and a.stride() == b.stride():
         return torch.dot(_flat(a), _flat(b)).reshape(like.shape)
     return total(a * b, like)
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims
-from core.quant.fused import pass_inside, round_to_grid, total, wide
+from core.quant.fused import one_pass, pass_inside, round_to_grid, total, wide
 from core.quant.lsq_plus import least_squares_start
 
 SMALLEST_MAXIMUM = 1e-12  # of |tanh w|: weights that are all zero are divided by this
@@ -67,7 +67,7 @@ class _PACT(torch.autograd.Function):
 
 def _pass_above(grad: Tensor, x: Tensor, low: Tensor) -> Tensor:
     """The gradient where x >= low, zero elsewhere."""
-    if x.is_cpu and x.dtype == torch.float32:
+    if one_pass(x):
         # One pass instead of two; the kernel excludes its threshold.
         below = torch.nextafter(low, low.new_tensor(-math.inf))
         return torch.ops.aten.threshold_backward(grad, x, below.item())

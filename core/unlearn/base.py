@@ -1,16 +1,20 @@
 """The signature that every method shares, and the values that go through it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TypeVar
 
 import torch
 from pydantic import Field
 from torch import nn
 
 from core.data.loader import Images, Transform
+from core.forward import Forward, plain
 from core.resume import Checkpoints
 from core.train import OnEpoch, Params, TrainParams
+from core.unlearn.shared import Shared
+
+T = TypeVar("T")
 
 
 class UnlearnParams(TrainParams):
@@ -33,6 +37,8 @@ class Problem:
     augment: normalisation and training augmentation of this dataset.
     device: where all of the above lives.
     checkpoints: where a training leaves its state between epochs, and may be told to pause.
+    forward: how logits are computed in training.
+    shared: what other trials on this problem computed already; None where there are none.
     """
 
     model: nn.Module
@@ -42,6 +48,12 @@ class Problem:
     augment: Transform
     device: torch.device
     checkpoints: Checkpoints | None = None
+    forward: Forward = plain
+    shared: Shared | None = None
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What follows from this problem and the key alone, see `Shared.once`."""
+        return compute() if self.shared is None else self.shared.once(key, compute)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ def finetune(
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
         checkpoints=problem.checkpoints,
+        forward=problem.forward,
     )
 
 

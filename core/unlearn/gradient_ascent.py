@@ -37,6 +37,7 @@ def gradient_ascent(
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
         checkpoints=problem.checkpoints,
+        forward=problem.forward,
     )
 
 

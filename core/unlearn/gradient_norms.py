@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.loader import Batch, Images, plain_batches
+from core.forward import Forward, plain
 from core.quant import quantizer_parameters
-from core.train import EpochFacts
+from core.train import EpochFacts, Precision, autocast
 from core.unlearn.base import Problem, UnlearnParams
 from core.unlearn.parameters import normalisation_parameters
 
@@ -18,7 +19,13 @@ NormOver = Literal["all", "weights"]
 
 
 def gradient_norm(
-    model: nn.Module, passes: Iterable[Batch], norm: Norm = "global", over: NormOver = "all"
+    model: nn.Module,
+    passes: Iterable[Batch],
+    norm: Norm = "global",
+    over: NormOver = "all",
+    *,
+    precision: Precision = "float32",
+    forward: Forward = plain,
 ) -> float:
     """The size of the cross-entropy gradient of a data set (eq. 14-15).
 
@@ -30,15 +37,15 @@ def gradient_norm(
             norm of the gradient of the mean loss over all images, in which batches may cancel.
         over: all trainable parameters, or weights alone: weights and biases of layers, without the parameters
             of quantizers and of normalisation layers.
+        precision, forward: how logits are computed, as in `core.train.fit`.
 
     No parameter, gradient slot or optimizer state is touched.
     """
     parameters = _measured_parameters(model, over)
+    gradients = _gradients(model, passes, parameters, precision, forward)
     if norm == "dataset":
-        return float(_norm(_mean_gradient(model, passes, parameters), "global"))
-    return float(
-        torch.stack([_norm(grads, norm) for _, grads in _gradients(model, passes, parameters)]).mean()
-    )
+        return float(_norm(_mean_gradient(gradients), "global"))
+    return float(torch.stack([_norm(grads, norm) for _, grads in gradients]).mean())
 
 
 def gradient_probe(
@@ -80,19 +87,25 @@ def _measured_parameters(model: nn.Module, over: NormOver) -> list[nn.Parameter]
 
 
 def _gradients(
-    model: nn.Module, passes: Iterable[Batch], parameters: list[nn.Parameter]
+    model: nn.Module,
+    passes: Iterable[Batch],
+    parameters: list[nn.Parameter],
+    precision: Precision,
+    forward: Forward,
 ) -> Iterator[tuple[int, list[Tensor]]]:
     """Per batch: its number of images and the gradient of its mean loss, without unused parameters."""
     for batch in passes:
-        loss = F.cross_entropy(model(batch.images), batch.labels)
+        with autocast(batch.images.device, precision):
+            logits_BK = forward(model, batch.images)
+        loss = F.cross_entropy(logits_BK.float(), batch.labels)
         grads = torch.autograd.grad(loss, parameters, allow_unused=True)
         yield len(batch.labels), [g for g in grads if g is not None]
 
 
-def _mean_gradient(model: nn.Module, passes: Iterable[Batch], parameters: list[nn.Parameter]) -> list[Tensor]:
+def _mean_gradient(gradients: Iterable[tuple[int, list[Tensor]]]) -> list[Tensor]:
     total: list[Tensor] = []
     images = 0
-    for count, grads in _gradients(model, passes, parameters):
+    for count, grads in gradients:
         weighted = list(torch._foreach_mul(grads, float(count)))
         total = list(torch._foreach_add(total, weighted)) if total else weighted
         images += count

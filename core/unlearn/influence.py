@@ -64,6 +64,23 @@ def influence(
         own = torch.Generator().manual_seed(seed) if params.augmented else None
         return plain_batches(images, params.batch_size, problem.augment, own)
 
+    # everything but the step's length is the same for all trials of a search
+    key = ("iu", params.model_dump_json(exclude={"alpha"}), seed)
+    update = problem.once(key, lambda: _update(problem, params, model, moved, passes))
+    _apply(model, moved, update, params.alpha)
+    if on_epoch is not None:
+        on_epoch(0, {"update_norm": params.alpha * float(torch.sqrt(dot(update, update)))})
+    return model
+
+
+def _update(
+    problem: Problem,
+    params: IUParams,
+    model: nn.Module,
+    moved: Vector,
+    passes: Callable[[Images], Iterator[Batch]],
+) -> Vector:
+    """The step of length 1."""
     v = forget_direction(
         gradient_sum(model, moved, passes(problem.forget)),
         gradient_sum(model, moved, passes(problem.retain)),
@@ -72,19 +89,14 @@ def influence(
     )
     sample = problem.retain.select(torch.arange(min(params.fisher_samples, len(problem.retain))))
     if params.variant == "released":
-        update = rank_one_update(model, moved, v, lambda: passes(sample))
-    else:
-        update = solve(
-            lambda d: fisher_product(model, moved, d, passes(sample)),
-            v,
-            params.damping,
-            params.iterations,
-            params.tolerance,
-        )
-    _apply(model, moved, update, params.alpha)
-    if on_epoch is not None:
-        on_epoch(0, {"update_norm": params.alpha * float(torch.sqrt(dot(update, update)))})
-    return model
+        return rank_one_update(model, moved, v, lambda: passes(sample))
+    return solve(
+        lambda d: fisher_product(model, moved, d, passes(sample)),
+        v,
+        params.damping,
+        params.iterations,
+        params.tolerance,
+    )
 
 
 @torch.no_grad()

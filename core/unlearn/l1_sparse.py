@@ -62,6 +62,7 @@ def l1_sparse(
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
         checkpoints=problem.checkpoints,
+        forward=problem.forward,
     )
 
 

@@ -5,24 +5,29 @@ defaults here are the equations under their plainest reading, `released` is the 
 """
 
 import copy
-from collections.abc import Iterator
-from typing import Literal, Self
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal, Self, TypeVar
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.loader import Batch, Images, batches, plain_batches
 from core.errors import BadInput
+from core.forward import fixed_size
 from core.train import EpochFacts, OnEpoch, cross_entropy, fit
 from core.unlearn.base import Method, Problem, Range, UnlearnParams
 from core.unlearn.gradient_norms import Norm, NormOver, gradient_norm, gradient_probe
 from core.unlearn.random_labels import Order, epoch_in_order, random_labels
 from core.unlearn.similar_labels import released_labels, similar_labels
 
+T = TypeVar("T")
 Labels = Literal["similar", "random"]
 Weights = Literal["adaptive", "one", "half"]
+
+# what similar labels and norms depend on, beside the network
+_MEASURED = {"batch_size", "label_rule", "norm", "norm_over", "norm_labels", "norm_images", "precision"}
 
 
 class QMULParams(UnlearnParams):
@@ -45,6 +50,8 @@ class QMULParams(UnlearnParams):
     norm, norm_over: the size of a gradient and the parameters in it, see `gradient_norm`.
     norm_labels: labels of the forget set in (14): similar are those trained on (also if these are
     random), true the original ones.
+    norm_images: of how many images of each set, evenly spread over it, (14) and (15) are measured; None: of
+    all, as the equations say, which costs as much as the training itself.
     normaliser: what (13) divides a batch's weighted sum by: count of its images, or sum of its weights.
     order: one mixed pass, or first all forget batches and then all retain batches.
 
@@ -62,6 +69,7 @@ class QMULParams(UnlearnParams):
     norm: Norm = "global"
     norm_over: NormOver = "all"
     norm_labels: Literal["similar", "true"] = "similar"
+    norm_images: Annotated[int, Field(ge=1)] | None = None
     normaliser: Literal["count", "weights"] = "count"
     order: Order = "joint"
 
@@ -130,9 +138,9 @@ class _Epochs:
     def __call__(self, epoch: int) -> Iterator[Batch]:
         params, problem = self.params, self.problem
         if epoch == 0 or params.label_refresh == "epoch":
-            self.forget = problem.forget.relabelled(self._labels())
+            self.forget = problem.forget.relabelled(self._shared("labels", epoch, self._labels))
         if params.weights == "adaptive":
-            norms = self._norms()
+            norms = self._shared("norms", epoch, self._norms)
             w_forget, w_retain = gradient_weights(
                 norms["forget_gradient_norm"], norms["retain_gradient_norm"]
             )
@@ -153,6 +161,15 @@ class _Epochs:
         """Takes the labels back."""
         self.forget = self.problem.forget.relabelled(tensors["labels"].to(self.problem.device))
 
+    def _shared(self, name: str, epoch: int, measure: Callable[[], T]) -> T:
+        """What is measured on the original is the same for all trials of a search, unless numbers are drawn."""
+        params = self.params
+        drawn = params.labels == "random" or params.label_assignment == "shuffled" or params.measure_augmented
+        if epoch > 0 or drawn or params.measure_mode == "train":
+            return measure()
+        key = (name, params.model_dump_json(include=_MEASURED))
+        return self.problem.once(key, measure)
+
     def _labels(self) -> Tensor:
         problem, params = self.problem, self.params
         if params.labels == "similar":
@@ -168,7 +185,14 @@ class _Epochs:
         self.model.train(params.measure_mode == "train")
         named = {"forget_gradient_norm": forget, "retain_gradient_norm": self.problem.retain}
         return {
-            name: gradient_norm(self.model, self._measured(images), params.norm, params.norm_over)
+            name: gradient_norm(
+                self.model,
+                self._measured(_spread(images, params.norm_images)),
+                params.norm,
+                params.norm_over,
+                precision=params.precision,
+                forward=fixed_size(self.problem.forward, params.batch_size),
+            )
             for name, images in named.items()
         }
 
@@ -177,6 +201,13 @@ class _Epochs:
         if self.params.measure_mode == "train":
             return batches(images, size, augment, self.generator, augment=augmented)
         return plain_batches(images, size, augment, self.generator if augmented else None)
+
+
+def _spread(images: Images, count: int | None) -> Images:
+    """So many of the images, evenly spread over them, because data sets may lie in the order of their classes."""
+    if count is None or count >= len(images):
+        return images
+    return images.select(torch.arange(count) * len(images) // count)
 
 
 def qmul(
@@ -194,6 +225,7 @@ def qmul(
         epoch_facts=lambda _epoch: epochs.facts,
         on_epoch=on_epoch,
         checkpoints=problem.checkpoints,
+        forward=problem.forward,
         memory=epochs,
     )
 

@@ -90,6 +90,7 @@ def rl(
         epoch_facts=gradient_probe(model, problem, params, lambda: epochs.forget),
         on_epoch=on_epoch,
         checkpoints=problem.checkpoints,
+        forward=problem.forward,
     )
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from core.data.loader import Images, Transform, batches
+from core.forward import Forward, plain
 from core.models.init import initialise_
 from core.quant import calibrate_
 from core.resume import Checkpoints
@@ -28,6 +29,7 @@ def train_from_scratch(
     generator: torch.Generator,
     on_epoch: OnEpoch | None = None,
     checkpoints: Checkpoints | None = None,
+    forward: Forward = plain,
 ) -> nn.Module:
     """Initialises, calibrates and trains the model in place on the images; returns it.
 
@@ -44,6 +46,7 @@ def train_from_scratch(
         generator,
         on_epoch=on_epoch,
         checkpoints=checkpoints,
+        forward=forward,
     )
 
 
@@ -53,7 +56,9 @@ def retrain(
     """A model of the same architecture that never saw the forget set."""
     model = copy.deepcopy(problem.model)
     retain, augment = problem.retain, problem.augment
-    return train_from_scratch(model, retain, augment, params, generator, on_epoch, problem.checkpoints)
+    return train_from_scratch(
+        model, retain, augment, params, generator, on_epoch, problem.checkpoints, problem.forward
+    )
 
 
 METHOD = Method(

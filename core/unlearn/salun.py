@@ -69,7 +69,8 @@ def forget_gradient(problem: Problem, params: SalUnParams, generator: torch.Gene
 
 def movable(problem: Problem, params: SalUnParams, generator: torch.Generator) -> Mask:
     """The mask of the problem, with quantizers in or out of the ranking."""
-    gradients = forget_gradient(problem, params, generator)
+    key = ("salun", params.batch_size, params.mask_augmented, generator.initial_seed())
+    gradients = problem.once(key, lambda: forget_gradient(problem, params, generator))
     free = quantizer_parameters(problem.model) if params.mask_quantizers == "free" else set()
     ranked = {name: grad for name, grad in gradients.items() if name not in free}
     ones = {name: torch.ones_like(gradients[name], dtype=torch.bool) for name in free}
@@ -95,17 +96,7 @@ def salun(
     model = copy.deepcopy(problem.model)
     epochs = RelabelledEpochs(problem, params, generator)
     probe = gradient_probe(model, problem, params, lambda: epochs.forget)
-    start = {name: p.detach().clone() for name, p in model.named_parameters()}
-
-    def mask_gradients(_epoch: int) -> None:
-        for name, p in model.named_parameters():
-            if p.grad is not None:
-                p.grad.mul_(mask[name])
-
-    @torch.no_grad()
-    def hold_masked() -> None:
-        for name, p in model.named_parameters():
-            p.copy_(torch.where(mask[name], p, start[name]))
+    limits = _Limits(model, mask)
 
     def facts(epoch: int) -> EpochFacts:
         return probe(epoch) | (masked_quantizers(model, mask) if epoch == 0 else {})
@@ -115,12 +106,36 @@ def salun(
         epochs,
         params,
         generator,
-        on_gradient=mask_gradients,
-        on_update=hold_masked if params.masked_weights == "frozen" else None,
+        on_gradient=limits.mask_gradients,
+        on_update=limits.hold_masked if params.masked_weights == "frozen" else None,
         epoch_facts=facts,
         on_epoch=on_epoch,
         checkpoints=problem.checkpoints,
+        forward=problem.forward,
     )
+
+
+class _Limits:
+    """Keeps a network's training to the mask, in operations on all parameters at once."""
+
+    def __init__(self, model: nn.Module, mask: Mask) -> None:
+        named = dict(model.named_parameters())
+        self._parameters: list[Tensor] = list(named.values())
+        self._start = [p.detach().clone() for p in self._parameters]
+        self._free = [mask[name].to(p.dtype) for name, p in named.items()]
+        self._frozen = [1 - free for free in self._free]
+
+    def mask_gradients(self, _epoch: int) -> None:
+        """Zeroes the gradients of what may not move."""
+        pairs = [
+            (p.grad, free) for p, free in zip(self._parameters, self._free, strict=True) if p.grad is not None
+        ]
+        torch._foreach_mul_([grad for grad, _ in pairs], [free for _, free in pairs])
+
+    @torch.no_grad()
+    def hold_masked(self) -> None:
+        """Puts what may not move back; at weights 0 and 1 the interpolation is exact."""
+        torch._foreach_lerp_(self._parameters, self._start, self._frozen)
 
 
 def _space(_arch: str) -> dict[str, Range]:
