@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 
+from core.allocator import keep_freed_memory
 from tasks import warm
 from tasks.job import Job, Place
 from tasks.measuring import evaluate, select
@@ -32,6 +33,7 @@ def run_node(job: Job) -> Record:
     not computed again.
     """
     torch.set_num_threads(job.place.threads)
+    keep_freed_memory()
     on_gpu = _trains_on_gpu(job)
     if on_gpu:
         _divide_memory(job.place)

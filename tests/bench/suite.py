@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tests.bench.allocation import allocation
 from tests.bench.attack import attack
 from tests.bench.loading import loader
 from tests.bench.makespan import makespan
@@ -9,10 +10,17 @@ from tests.bench.measure import Comparison, Effort
 from tests.bench.node_overhead import node_overhead
 from tests.bench.planning import planning
 from tests.bench.resume import resume
+from tests.bench.slots import slots
+from tests.bench.stacked import stacked
+from tests.bench.step_profile import step_profile
 from tests.bench.training_step import training_step
 
 BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
     "training_step": training_step,
+    "step_profile": step_profile,
+    "allocation": allocation,
+    "slots": slots,
+    "stacked": stacked,
     "loader": loader,
     "attack": attack,
     "planning": planning,

@@ -9,6 +9,8 @@ from unittest.mock import patch
 
 import torch
 
+from core.allocator import keep_freed_memory
+
 ROOT = Path(__file__).parents[2]  # the repository, from which subprocesses and Ray's workers import
 _FROM_OUTSIDE = ("RAY_ADDRESS", "UNLEARN_GRID_STORE", "UNLEARN_GRID_DATA", "MLFLOW_TRACKING_URI")
 
@@ -33,10 +35,11 @@ def private_surroundings() -> Iterator[Path]:
 
 @contextmanager
 def as_in_a_node() -> Iterator[None]:
-    """One CPU thread and deterministic cuDNN, as `tasks.nodes.run_node` sets them."""
+    """One CPU thread, deterministic cuDNN and freed memory kept, as `tasks.nodes.run_node` sets them."""
     threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
     flags = (cudnn.deterministic, cudnn.benchmark)
     torch.set_num_threads(1)
+    keep_freed_memory()
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
         yield

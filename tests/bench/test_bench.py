@@ -25,10 +25,11 @@ def compared() -> Comparison:
     return Comparison("demo", "a case", "step", seconds, 2, 10, "images", "plain", target)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.ray) if n in ("node_overhead", "makespan") else n for n in BENCHMARKS],
-)
+MARKS = dict.fromkeys(("node_overhead", "makespan"), pytest.mark.ray)
+MARKS |= dict.fromkeys(("allocation", "slots"), pytest.mark.slow)  # processes of their own
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, ())) for n in BENCHMARKS])
 def test_a_benchmark_returns_positive_times_of_every_variant(name: str) -> None:
     results = BENCHMARKS[name](QUICK)
     assert results
