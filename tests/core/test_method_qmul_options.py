@@ -162,6 +162,21 @@ def test_the_norm_chosen_is_the_one_that_weighs(problem, norm):
     assert facts["w_forget"] == G_r / (G_f + G_r)
 
 
+# --- of how many images
+
+
+def test_norms_of_some_images_are_those_of_as_many_evenly_spread(problem):
+    facts = told_by(problem, norm_images=8, batch_size=4, epochs=1)[0]
+    forget = problem.forget.relabelled(similar_by(problem.model, problem.forget))
+    for name, images in (("forget", forget), ("retain", problem.retain)):
+        some = images.select(torch.arange(8) * len(images) // 8)
+        assert facts[f"{name}_gradient_norm"] == gradient_norm(problem.model, plain_batches(some, 4, PLAIN))
+
+
+def test_norms_of_more_images_than_there_are_are_those_of_all(problem):
+    assert told_by(problem, norm_images=10**6) == told_by(problem)
+
+
 # --- A5: over which parameters
 
 

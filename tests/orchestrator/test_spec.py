@@ -188,6 +188,13 @@ def test_the_probe_reaches_the_methods_that_have_one():
     assert "probe" not in with_overrides(BASE, []).method_params("rl", "cifar10", {})
 
 
+def test_an_option_that_came_later_is_in_a_key_only_where_it_is_used():
+    """So stores from before it stay valid."""
+    plain, some = (with_overrides(BASE, list(o)) for o in ((), ("params.qmul.norm_images=512",)))
+    assert "norm_images" not in plain.method_params("qmul", "cifar10", {})
+    assert some.method_params("qmul", "cifar10", {})["norm_images"] == 512
+
+
 def test_a_word_option_may_be_written_bare():
     spec = with_overrides(BASE, ["params.qmul.norm_labels=true"])
     assert spec.method_params("qmul", "cifar10", {})["norm_labels"] == "true"
