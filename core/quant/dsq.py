@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from core.errors import BadInput
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims
-from core.quant.fused import inner, pass_inside, round_to_grid, total, wide
+from core.quant.device import alike, kernels
+from core.quant.fused import fake_quantize, inner, pass_inside, round_to_grid, total, wide
 from core.quant.lsq_plus import least_squares_start
 
 SOFTNESS = 0.4  # α: towards 0 the staircase is hard, towards 1 it is a straight line
@@ -73,7 +74,7 @@ class _DSQ(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, lower: Tensor, upper: Tensor, top: int, alpha: float) -> Tensor:
-        out = round_to_grid(wide(x), (upper - lower) / top, lower, 0, top).to(x.dtype)
+        out = fake_quantize(x, (upper - lower) / top, lower, 0, top)
         ctx.save_for_backward(x, out, lower, upper)
         ctx.constants = (top, alpha)
         return out
@@ -82,20 +83,39 @@ class _DSQ(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, out, lower, upper = ctx.saved_tensors
         top, alpha = ctx.constants
-        grad, x_wide, step = wide(grads[0]), wide(x), (upper - lower) / top
+        step, found = (upper - lower) / top, None if torch.is_grad_enabled() else kernels(x, upper)
+        if found is not None:
+            soft = 2 * _sharpness(alpha)
+            passed, along_step, gained = found.backward(
+                "dsq", alike(grads[0], x), x, step, lower, 0, top, upper, soft, soft / (1 - alpha)
+            )
+            return passed, *_of_range(along_step, gained, step, lower, top)
+        grad, x_wide = wide(grads[0]), wide(x)
         if out.dtype != x_wide.dtype:  # a bf16 output lost bits that the range's gradient needs
             out = round_to_grid(x_wide, step, lower, 0, top)
         passed = pass_inside(grad, x_wide, lower, upper) * slope(x_wide, lower, step, alpha)
         gained = total(grad, step) - total(passed, step)
-        along_step = inner(grad, out, step) - inner(passed, x_wide, step) - lower * gained
-        along_upper = along_step / (step * top)
-        return passed.to(x.dtype), gained - along_upper, along_upper, None, None
+        along_step = inner(grad, out, step) - inner(passed, x_wide, step)
+        return passed.to(x.dtype), *_of_range(along_step, gained, step, lower, top)
+
+
+def _of_range(
+    along_step: Tensor, gained: Tensor, step: Tensor, lower: Tensor, top: int
+) -> tuple[Tensor, Tensor, None, None]:
+    """The gradients of both ends and the constants, from the sums over all elements."""
+    along_upper = (along_step - lower * gained) / (step * top)
+    return gained - along_upper, along_upper, None, None
+
+
+def _sharpness(alpha: float) -> float:
+    """κ."""
+    return math.log(2 / alpha - 1)
 
 
 @torch.no_grad()
 def slope(x: Tensor, lower: Tensor, step: Tensor, alpha: float) -> Tensor:
     """ψ' at every element from lower upwards; a constant to whatever differentiates backward."""
-    sharpness = math.log(2 / alpha - 1)
+    sharpness = _sharpness(alpha)
     f = (x - lower).div_(step).frac_()
     # 1 - tanh²(y) = 4σ(1 - σ) with σ = sigmoid(2y), which takes a tenth of tanh's time on CPUs
     sigma = f.sub_(0.5).mul_(2 * sharpness).sigmoid_()

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims, weight_grad_scale
-from core.quant.fused import inner, pass_inside, round_to_grid, total, wide
+from core.quant.device import alike, kernels
+from core.quant.fused import fake_quantize, inner, pass_inside, round_to_grid, total, wide, zero_like
 
 
 def lsq_plus(
@@ -41,14 +42,15 @@ class _LSQPlus(torch.autograd.Function):
     With c the code, gx the gradient that passes inside, and outside codes equal to a bound, the closed
     forms sum to  ∂s = g/s · (Σ grad·(xq - β) - Σ gx·(x - β))  and  ∂β = g · (Σ grad - Σ gx): inner
     products instead of elementwise masks. Every operation in backward is linear in the incoming gradient
-    and differentiable, which `core.unlearn.influence` needs for Jacobian-vector products.
+    and differentiable, which `core.unlearn.influence` needs for Jacobian-vector products; the kernels, which
+    are not, serve where nobody differentiates further.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, step: Tensor, offset: Tensor | None, qmin: int, qmax: int, grad_scale: float
     ) -> Tensor:
-        out = round_to_grid(wide(x), step, offset, qmin, qmax).to(x.dtype)
+        out = fake_quantize(x, step, offset, qmin, qmax)
         ctx.save_for_backward(x, out, step, offset)
         ctx.constants = (qmin, qmax, grad_scale)
         return out
@@ -57,17 +59,31 @@ class _LSQPlus(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, out, step, offset = ctx.saved_tensors
         qmin, qmax, grad_scale = ctx.constants
+        found = None if torch.is_grad_enabled() else kernels(x, step)
+        if found is not None:
+            shift = zero_like(step) if offset is None else offset
+            passed, along_step, clipped = found.backward(
+                "lsq", alike(grads[0], x), x, step, shift, qmin, qmax
+            )
+            return passed, *_of_grid(along_step, clipped, step, offset, grad_scale)
         grad, x_wide = wide(grads[0]), wide(x)
         if out.dtype != x_wide.dtype:  # a bf16 output lost bits that the step's gradient needs
             out = round_to_grid(x_wide, step, offset, qmin, qmax)
         shift = torch.zeros_like(step) if offset is None else offset
         passed = pass_inside(grad, x_wide, step * qmin + shift, step * qmax + shift)
         along_step = inner(grad, out, step) - inner(passed, x_wide, step)
-        if offset is None:
-            return passed.to(x.dtype), along_step * (grad_scale / step), None, None, None, None
-        clipped = total(grad, step) - total(passed, step)
-        along_step = along_step - offset * clipped
-        return passed.to(x.dtype), along_step * (grad_scale / step), clipped * grad_scale, None, None, None
+        clipped = None if offset is None else total(grad, step) - total(passed, step)
+        return passed.to(x.dtype), *_of_grid(along_step, clipped, step, offset, grad_scale)
+
+
+def _of_grid(
+    along_step: Tensor, clipped: Tensor | None, step: Tensor, offset: Tensor | None, grad_scale: float
+) -> tuple[Tensor, Tensor | None, None, None, None]:
+    """The gradients of step, offset and the constants, from the sums over all elements."""
+    if offset is None or clipped is None:
+        return along_step * (grad_scale / step), None, None, None, None
+    along_step = along_step - offset * clipped
+    return along_step * (grad_scale / step), clipped * grad_scale, None, None, None
 
 
 class LSQPlusWeight(FakeQuantizer):

@@ -29,7 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims
-from core.quant.fused import one_pass, pass_inside, round_to_grid, total, wide
+from core.quant.device import alike, kernels
+from core.quant.fused import fake_quantize, one_pass, pass_inside, total, wide, zero_like
 from core.quant.lsq_plus import least_squares_start
 
 SMALLEST_MAXIMUM = 1e-12  # of |tanh w|: weights that are all zero are divided by this
@@ -55,11 +56,17 @@ class _PACT(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, alpha: Tensor, top: int) -> Tensor:
         ctx.save_for_backward(x, alpha)
-        return round_to_grid(wide(x), alpha / top, None, 0, top).to(x.dtype)
+        ctx.top = top
+        return fake_quantize(x, alpha / top, None, 0, top)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, alpha = ctx.saved_tensors
+        found = None if torch.is_grad_enabled() else kernels(x, alpha)
+        if found is not None:
+            grad, step, top = alike(grads[0], x), alpha / ctx.top, ctx.top
+            passed, above, _ = found.backward("pact", grad, x, step, zero_like(step), 0, top, alpha)
+            return passed, above, None
         grad, x_wide = wide(grads[0]), wide(x)
         passed = pass_inside(grad, x_wide, torch.zeros_like(alpha), alpha)
         return passed.to(x.dtype), total(_pass_above(grad, x_wide, alpha), alpha), None

@@ -1,0 +1,62 @@
+"""Which way to quantize a tensor: by one kernel where there is one for it, else by plain expressions."""
+
+import warnings
+from functools import cache
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+
+def kernels(x: Tensor, step: Tensor) -> ModuleType | None:
+    """`core.quant.kernels` for a dense CUDA tensor with a single step; None for any other.
+
+    A compiler makes kernels of its own from the plain expressions.
+    """
+    if not x.is_cuda or torch.compiler.is_compiling() or step.numel() != 1 or not _dense(x):
+        return None
+    return _agreeing(x.device)
+
+
+def alike(grad: Tensor, x: Tensor) -> Tensor:
+    """The gradient, lying in memory as x does."""
+    return grad if grad.stride() == x.stride() else torch.empty_like(x, dtype=grad.dtype).copy_(grad)
+
+
+def _dense(x: Tensor) -> bool:
+    return x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
+
+
+@cache
+def _agreeing(device: torch.device) -> ModuleType | None:
+    """The kernels, if they give on this device what the plain expressions give; else a warning says why not."""
+    try:
+        from core.quant import kernels as found
+
+        difference = deviation(found, device)
+    except Exception as error:  # of many kinds: no Triton, no compiler for it, an unknown device
+        difference = str(error).strip().partition("\n")[0] or type(error).__name__
+    if difference:
+        warnings.warn(f"quantizers take several passes on {device}: {difference}", stacklevel=2)
+        return None
+    return found
+
+
+@torch.no_grad()
+def deviation(found: ModuleType, device: torch.device) -> str:
+    """What the kernels do otherwise than the plain expressions, on 10,001 normal numbers; empty if nothing."""
+    from core.quant.fused import pass_inside, round_to_grid
+
+    generator = torch.Generator().manual_seed(0)
+    x, grad = torch.randn((2, 10001), generator=generator).to(device)
+    step, offset = torch.tensor(0.13, device=device), torch.tensor(0.02, device=device)
+    out = round_to_grid(x, step, offset, -8, 7)
+    passed = pass_inside(grad, x, step * -8 + offset, step * 7 + offset)
+    expected = (grad * out - passed * x).sum(), (grad - passed).sum()
+    values = found.round_to_grid(x, step, offset, -8, 7)
+    got, *sums = found.backward("lsq", grad, x, step, offset, -8, 7)
+    if not torch.equal(values, out) or not torch.equal(got, passed):
+        return "the fused kernels give other values"
+    if not all(torch.allclose(a, b, rtol=1e-4, atol=1e-2) for a, b in zip(sums, expected, strict=True)):
+        return "the fused kernels give other sums"
+    return ""
