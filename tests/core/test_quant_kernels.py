@@ -77,7 +77,9 @@ def test_kernels_compile_for_gpus_with_exact_division_and_no_fused_sums(name, ru
     assert len(found.asm["cubin"]) > 0
     assert re.search(r"\bfma\.rn\.f32", found.asm["ptx"]) is None
     divisions = set(re.findall(r"\bdiv\.(\w+)\.f32", found.asm["ptx"]))
-    assert divisions == {None: {"rn"}, "lsq": {"rn"}, "pact": set(), "dsq": {"rn", "full"}}[rule]  # full: a sigmoid's
+    assert (
+        divisions == {None: {"rn"}, "lsq": {"rn"}, "pact": set(), "dsq": {"rn", "full"}}[rule]
+    )  # full: a sigmoid's
 
 
 def test_a_device_on_which_they_fail_is_told_and_gets_the_plain_expressions():
