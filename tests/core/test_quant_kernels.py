@@ -32,7 +32,7 @@ def test_float32_values_and_gradients_are_those_of_the_plain_expressions(interpr
     for case in cases:
         values, passed, step = case["largest"]
         assert values == 0, case
-        assert passed <= (1e-6 if case["case"][0] == "dsq" else 0), case  # a sigmoid rounds as it likes
+        assert passed <= (1e-5 if case["case"][0] == "dsq" else 0), case  # a sigmoid rounds as it likes
         assert step <= 1e-5 * case["scale"], case
         assert case["alike"], case
 
