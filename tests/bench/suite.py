@@ -8,11 +8,13 @@ from tests.bench.makespan import makespan
 from tests.bench.measure import Comparison, Effort
 from tests.bench.node_overhead import node_overhead
 from tests.bench.planning import planning
+from tests.bench.reference_loop import reference_loop
 from tests.bench.resume import resume
 from tests.bench.training_step import training_step
 
 BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
     "training_step": training_step,
+    "reference_loop": reference_loop,
     "loader": loader,
     "attack": attack,
     "planning": planning,
