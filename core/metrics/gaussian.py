@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 
+_KEPT = 8  # columns; confidences are often alike, and two of them may take turns for long
 _HALF = 1 << 28  # half a float32's last place, counted in a double's
 _UNSURE = 64  # last places of a double; numpy's exp and the other form of the argument are worth a dozen
 
 
 class GaussianColumns:
-    """One column after another at the same values, in the same memory.
+    """Columns at the same values for one centre after another; the last few are kept.
 
     libsvm takes the double exp(-(x² + c² - 2xc)) and rounds it to float32. numpy's exp is many times faster
     and may differ in the last places of the double, which next to never decides how it is rounded; where it
@@ -17,15 +18,25 @@ class GaussianColumns:
 
     Attributes:
         values: float64, one per row.
-        scratch: float64, as long; overwritten by every column and free for use in between.
+        scratch: float64, as long; overwritten by every new column and free for use in between.
     """
 
     def __init__(self, values: np.ndarray) -> None:
         self.values, self.scratch = values, np.empty(len(values))
         self._single = np.empty(len(values), np.float32)
+        self._kept: dict[float, np.ndarray] = {}  # by centre, the least recently asked for first
 
-    def fill(self, column: np.ndarray, centre: float) -> None:
-        """Writes the entries for a centre into a float64 column."""
+    def column(self, centre: float) -> np.ndarray:
+        """The entries for a centre, float64, to be read only and before many others are asked for."""
+        column = self._kept.pop(centre, None)
+        if column is None:
+            full = len(self._kept) == _KEPT
+            column = self._kept.pop(next(iter(self._kept))) if full else np.empty(len(self.values))
+            self._fill(column, centre)
+        self._kept[centre] = column
+        return column
+
+    def _fill(self, column: np.ndarray, centre: float) -> None:
         double = self.scratch
         np.subtract(self.values, centre, out=double)
         np.multiply(double, double, out=double)
@@ -59,17 +70,13 @@ def kernel_sums(at: np.ndarray, centres: np.ndarray, weights: np.ndarray) -> np.
 
 
 def _row_sums(at: np.ndarray, centres: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    rows, row, sums = GaussianColumns(centres), np.empty(len(centres)), np.empty(len(at))
-    for k, value in enumerate(at.tolist()):
-        rows.fill(row, value)
-        sums[k] = row @ weights
-    return sums
+    rows = GaussianColumns(centres)
+    return np.array([rows.column(value) @ weights for value in at.tolist()])
 
 
 def _column_sums(at: np.ndarray, centres: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    columns, column, sums = GaussianColumns(at), np.empty(len(at)), np.zeros(len(at))
+    columns, sums = GaussianColumns(at), np.zeros(len(at))
     for centre, weight in zip(centres.tolist(), weights.tolist(), strict=True):
-        columns.fill(column, centre)
-        np.multiply(column, weight, out=column)
-        np.add(sums, column, out=sums)
+        column = columns.column(centre)
+        sums += np.multiply(column, weight, out=columns.scratch)
     return sums

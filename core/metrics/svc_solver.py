@@ -77,24 +77,24 @@ class Solver:
     def _activate(self, count: int) -> None:
         self._active = count
         self._kernel = GaussianColumns(self._values[:count])
-        self._first, self._second = np.empty(count), np.empty(count)  # kernel columns of the chosen two
+        self._spare = np.empty(count)
         self._least = np.full(count, _LEAST_CURVATURE / 2)
 
     def _select(self) -> tuple[int, int] | None:
         """The sample that wants to rise most, and its partner of the greatest gain; the last among equals.
 
-        None if they are optimal. Leaves the first's kernel column behind.
+        None if they are optimal.
         """
         highest, lowest = self._extremes()
         if highest - lowest < _TOLERANCE:
             return None
         first = _last(self.up[: self._active] == highest)
-        self._kernel.fill(self._first, float(self._values[first]))
-        gain, curvature = self._kernel.scratch, self._second
+        column = self._column(first)
+        gain, curvature = self._spare, self._kernel.scratch
         np.subtract(highest, self.low[: self._active], out=gain)
         np.maximum(gain, self._least, out=gain)  # for those that are no partner; never the greatest
         np.multiply(gain, gain, out=gain)
-        np.subtract(1.0, self._first, out=curvature)  # half of it, which changes no choice
+        np.subtract(1.0, column, out=curvature)  # half of it, which changes no choice
         np.maximum(curvature, self._least, out=curvature)
         np.divide(gain, curvature, out=gain)
         return first, _last(gain == gain.max())
@@ -106,26 +106,27 @@ class Solver:
 
     def _step(self, i: int, j: int) -> None:
         """Moves the betas of two samples to the best of that direction, within bounds."""
-        self._kernel.fill(self._second, float(self._values[j]))
-        curvature = 2.0 - 2.0 * float(self._first[j])
+        first, second = self._column(i), self._column(j)
+        curvature = 2.0 - 2.0 * float(first[j])
         distance = (self._rise(i) - self._rise(j)) / (curvature if curvature > 0 else _LEAST_CURVATURE)
         old = float(self.beta[i]), float(self.beta[j])
         new = _clipped(*old, distance, float(self._top[i]), float(self._top[j]) - _C)
-        self._update(old, new)
+        self._move(first, old[0], new[0])
+        self._move(second, old[1], new[1])
+        change = np.multiply(first, new[0] - old[0], out=self._spare)
+        change += np.multiply(second, new[1] - old[1], out=self._kernel.scratch)
+        self.up[: self._active] -= change
+        self.low[: self._active] -= change
         self._place(i, new[0])
         self._place(j, new[1])
 
-    def _update(self, old: tuple[float, float], new: tuple[float, float]) -> None:
-        """What new betas of the chosen two do to the rises; consumes their kernel columns."""
-        active, first, second = slice(self._active), self._first, self._second
-        for column, before, after in zip((first, second), old, new, strict=True):
-            if change := _bound(after) - _bound(before):
-                self._bound_rise[active] -= np.multiply(column, change, out=self._kernel.scratch)
-        np.multiply(first, new[0] - old[0], out=first)
-        np.multiply(second, new[1] - old[1], out=second)
-        np.add(first, second, out=first)
-        self.up[active] -= first
-        self.low[active] -= first
+    def _column(self, k: int) -> np.ndarray:
+        return self._kernel.column(float(self._values[k]))
+
+    def _move(self, column: np.ndarray, old: float, new: float) -> None:
+        """What a beta that reaches or leaves a bound does to the rises as if free ones were 0."""
+        if change := _bound(new) - _bound(old):
+            self._bound_rise[: self._active] -= np.multiply(column, change, out=self._kernel.scratch)
 
     def _rise(self, k: int) -> float:
         rise = float(self.up[k])
@@ -169,10 +170,8 @@ class Solver:
         self._catch_up()
         shrunk = slice(self._active, None)
         rise, kernel = self._bound_rise[shrunk].copy(), GaussianColumns(self._values[shrunk])
-        column = np.empty_like(rise)
         for k in np.flatnonzero(self._free()):
-            kernel.fill(column, float(self._values[k]))
-            rise -= self.beta[k] * column
+            rise -= self.beta[k] * kernel.column(float(self._values[k]))
         self.up[shrunk] = np.where(self.beta[shrunk] < self._top[shrunk], rise, -np.inf)
         self.low[shrunk] = np.where(self.beta[shrunk] > self._top[shrunk] - _C, rise, np.inf)
         self._activate(len(self.beta))

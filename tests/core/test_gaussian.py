@@ -15,9 +15,7 @@ def libsvm_column(values: np.ndarray, centre: float) -> list[float]:
 
 
 def filled(values: np.ndarray, centre: float) -> np.ndarray:
-    column = np.empty(len(values))
-    GaussianColumns(values).fill(column, centre)
-    return column
+    return GaussianColumns(values).column(centre)
 
 
 @pytest.mark.parametrize("single", [True, False])
@@ -57,3 +55,13 @@ def test_sums_are_the_same_in_every_order(targets, sources):
     assert kernel_sums(at, centres, weights).tolist() == expected
     backwards = kernel_sums(at, centres[::-1], weights[::-1])
     assert backwards.tolist() == expected
+
+
+def test_columns_asked_for_again_are_the_same_whatever_was_asked_for_in_between():
+    values = np.random.default_rng(4).random(50)
+    columns = GaussianColumns(values)
+    for centre in [0.5, 0.25, 0.5, *values[:20].tolist(), 0.25, 0.5, 0.25]:
+        assert columns.column(centre).tolist() == libsvm_column(values, centre)
+    one, other = columns.column(0.1), columns.column(0.9)
+    assert one.tolist() == libsvm_column(values, 0.1)
+    assert other.tolist() == libsvm_column(values, 0.9)
