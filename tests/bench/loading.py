@@ -17,6 +17,7 @@ from tests.bench.surroundings import as_in_a_node
 OURS, REFERENCE = "core.data.loader", "DataLoader, torchvision on PIL"
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 PIXELS, PADDING, BATCH = 32, 4, 256
+AUGMENTED = Transform(MEAN, STD, PADDING, flip=True)
 
 
 class PilImages(Dataset[tuple[Tensor, int]]):
@@ -40,11 +41,11 @@ def loader(effort: Effort) -> list[Comparison]:
     The reference is a DataLoader without worker processes over the usual per-image torchvision transforms.
     """
     images = random_images(64 if effort.tiny else 5000)
-    plain, reference = Transform(MEAN, STD, PADDING, flip=True), reference_loader(images)
+    reference = reference_loader(images)
     generator = torch.Generator().manual_seed(2)
     variants = {
         REFERENCE: lambda: _exhaust(reference),
-        OURS: lambda: _exhaust(batches(images, BATCH, plain, generator)),
+        OURS: lambda: _exhaust(batches(images, BATCH, AUGMENTED, generator)),
     }
     with as_in_a_node():
         seconds = side_by_side(variants, effort.repeats)
@@ -60,15 +61,15 @@ def random_images(count: int) -> Images:
     return Images(pixels, torch.arange(count) % 10)
 
 
-def reference_loader(images: Images) -> DataLoader[tuple[Tensor, int]]:
-    """What most code bases feed CIFAR with."""
+def reference_loader(images: Images, batch: int = BATCH, workers: int = 0) -> DataLoader[tuple[Tensor, int]]:
+    """What most code bases feed CIFAR with; workers are processes beside this one."""
     steps = [
         transforms.RandomCrop(PIXELS, PADDING),
         transforms.RandomHorizontalFlip(),
         transforms.ToTensor(),
         transforms.Normalize(MEAN, STD),
     ]
-    return DataLoader(PilImages(images, transforms.Compose(steps)), BATCH, shuffle=True, num_workers=0)
+    return DataLoader(PilImages(images, transforms.Compose(steps)), batch, shuffle=True, num_workers=workers)
 
 
 def _exhaust(found: Iterable[object]) -> None:

@@ -9,6 +9,7 @@ from tests.bench.makespan import makespan
 from tests.bench.measure import Comparison, Effort
 from tests.bench.node_overhead import node_overhead
 from tests.bench.planning import planning
+from tests.bench.reference_loop import reference_loop
 from tests.bench.resume import resume
 from tests.bench.slots import slots
 from tests.bench.stacked import stacked
@@ -21,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
     "allocation": allocation,
     "slots": slots,
     "stacked": stacked,
+    "reference_loop": reference_loop,
     "loader": loader,
     "attack": attack,
     "planning": planning,

@@ -8,10 +8,14 @@ import pytest
 import torch
 from rich.console import Console
 
+from core.data.loader import Images
 from core.quant.lsq_plus import lsq_plus
+from tests.bench import training_step
+from tests.bench.loading import AUGMENTED, reference_loader
 from tests.bench.machine import facts
 from tests.bench.measure import FULL, QUICK, Comparison, Target, side_by_side
 from tests.bench.output import JSON_FILE, PAGE, duration, print_tables, write
+from tests.bench.reference_loop import plain_epoch
 from tests.bench.straight_through import composed_lsq_plus
 from tests.bench.suite import BENCHMARKS
 from tests.bench.surroundings import ROOT
@@ -109,3 +113,16 @@ def test_the_reference_quantizer_computes_what_ours_does(offset: float | None) -
         found.append([out.detach(), *(t.grad for t in (values, step, shift) if t is not None)])
     for ours, reference in zip(*found, strict=True):
         torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-5)
+
+
+def test_the_plain_loop_trains_weights_and_steps() -> None:
+    """On grey images as bright as their label says; a loop that leaves something out would be too fast."""
+    labels = torch.arange(64) % 10
+    images = Images((25 * labels).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 32, 32), labels)
+    quant = training_step.QUANTS[training_step.REFERENCE]
+    model = training_step.network(0.05, quant, AUGMENTED.normalise(images.pixels))
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    loader, cpu = reference_loader(images, 16), torch.device("cpu")
+    losses = [plain_epoch(model, loader, cpu) for _ in range(4)]
+    assert losses[-1] < losses[0]
+    assert all(not torch.equal(p, before[name]) for name, p in model.named_parameters())
