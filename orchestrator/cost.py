@@ -1,20 +1,23 @@
-"""How long a node will take: counted work over an assumed pace, corrected by what this store has measured."""
+"""How long a node will take: counted work at a measured pace, corrected by what this store has measured."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from core.data import DATASETS
+from core.data import DATASETS, DatasetInfo
 from core.models import MODELS
 from orchestrator.memory import MemoryModel
+from orchestrator.paces import NetworkPace, Pace, image_work
 from orchestrator.searches import expected
+from orchestrator.spec_parts import LimitSpec
 from orchestrator.variants import base_name
 from tasks.node import TRAINING, Node
 
-# Passes over images, in units of one forward and backward pass, of a method with its hyper-parameters.
-Work = Callable[[Mapping[str, Any], float, float], float]
-_WORK: dict[str, Work] = {
+# Passes over images that a method makes, each about a forward and a backward pass. What they take beside those
+# of plain training is measured, see `NetworkPace.methods`.
+Passes = Callable[[Mapping[str, Any], float, float], float]
+_PASSES: dict[str, Passes] = {
     "original": lambda p, forget, retain: p["epochs"] * (forget + retain),
     "retrain": lambda p, _forget, retain: p["epochs"] * retain,
     "ft": lambda p, _forget, retain: p["epochs"] * retain,
@@ -26,59 +29,100 @@ _WORK: dict[str, Work] = {
     "qmul_no_sl": lambda p, forget, retain: 2 * p["epochs"] * (forget + retain),
     "qmul_no_agr": lambda p, forget, retain: forget / 3 + p["epochs"] * (forget + retain),
 }
+_ALL: Passes = lambda p, forget, retain: p.get("epochs", 1) * (forget + retain)  # noqa: E731
+
+_SHORT: dict[str, float] = {"data": 2.0, "select": 0.05}  # seconds
 
 
-@dataclass(frozen=True)
-class Pace:
-    """A training worker's speed: multiply-accumulates of a forward pass per second, and seconds lost per image.
-
-    words says where the numbers come from.
-    """
-
-    macs_per_second: float
-    seconds_per_image: float
-    words: str
-
-
-# 160 epochs × 40,500 images in 22.05 minutes (paper, appendix E), 555 million multiply-accumulates each
-GPU = Pace(2.7e12, 1e-5, "at the pace of the paper's RTX 4090")
-CPU = Pace(2.5e10, 3e-4, "on one core of a server CPU")
+def passes(method: str, params: Mapping[str, Any], forget: float, retain: float) -> float:
+    """Passes of a whole run; a method without an entry goes over both sets in each epoch."""
+    return _PASSES.get(method, _ALL)(params, forget, retain)
 
 
 class CostModel:
-    """Expected seconds of nodes; `observe` scales the model to the machine at hand. memory: expected bytes."""
+    """Expected seconds of nodes; `observe` scales the model to the machine at hand. memory: expected bytes.
 
-    def __init__(self, pace: Pace) -> None:
-        self.pace = pace
+    limit: of the grid's images, which evaluations do not name.
+    """
+
+    def __init__(self, pace: Pace, limit: LimitSpec | None = None) -> None:
+        self.pace, self.limit = pace, limit.model_dump() if limit else None
         self.memory = MemoryModel()
         self._ratios: list[float] = []
+        self._own: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
 
     @property
     def factor(self) -> float:
-        """Measured over expected seconds, the median of what was observed; 1 before."""
+        """Measured over expected seconds of training nodes, the median of what was observed; 1 before."""
         return median(self._ratios[-200:]) if self._ratios else 1.0
 
     def observe(self, node: Node, seconds: float) -> None:
         """Learns from a finished training node."""
         if node.kind in TRAINING:
-            self._ratios.append(seconds / self.work(node))
+            ratio = seconds / self.work(node)
+            self._ratios.append(ratio)
+            self._own[_own(node)].append(ratio)
 
     def total(self, nodes: Iterable[Node]) -> float:
         """Expected seconds of training nodes on one worker, one after the other, with those of searches to come."""
-        return self.factor * sum(self.work(n) for n in nodes if n.kind in TRAINING or n.kind == "search")
+        return sum(self.seconds(n) for n in nodes if n.kind in TRAINING or n.kind == "search")
+
+    def seconds(self, node: Node) -> float:
+        """Expected seconds on one worker, by what was observed of the same method and network, else of any."""
+        if node.kind not in TRAINING and node.kind != "search":
+            return self.work(node)
+        own = self._own.get(_own(node))
+        return self.work(node) * (median(own[-50:]) if own else self.factor)
 
     def work(self, node: Node) -> float:
-        """Expected seconds on one worker at the assumed pace, before `factor`."""
+        """Expected seconds on one worker at the pace alone, before `factor`."""
         if node.kind == "search":
-            whole, epochs = self._seconds(node), node.inputs["params"].get("epochs")
+            whole, epochs = self._training(node), node.inputs["params"].get("epochs")
+            beside = self._beside(node)
             return sum(
-                parts * (whole * (each / epochs if epochs else 1) + 0.5) for parts, each in expected(node)
+                parts * (whole * (each / epochs if epochs else 1) + beside) for parts, each in expected(node)
             )
-        return self._seconds(node) * _share(node) + 0.5 if node.kind in TRAINING else 2.0
+        if node.kind == "evaluate":
+            return self._evaluation(node)
+        if node.kind not in TRAINING:
+            return _SHORT[node.kind]
+        return self._training(node) * _share(node) + self._beside(node)
 
-    def _seconds(self, node: Node) -> float:
-        """Of a whole training."""
-        return _passes(node) * (_macs(node) / self.pace.macs_per_second + self.pace.seconds_per_image)
+    def _training(self, node: Node) -> float:
+        """Of all epochs."""
+        i, pace = node.inputs, self._network(node)
+        method, params = base_name(i["method"]), i["params"]
+        images = passes(method, params, *_parts(node, _images(_info(node), i["limit"])[0]))
+        return images * pace.methods.get(method, 1.0) * _per_image(node, params["batch_size"], pace)
+
+    def _beside(self, node: Node) -> float:
+        """Predicting every image, loading, packing and committing."""
+        i, pace = node.inputs, self._network(node)
+        predicted = sum(_images(_info(node), i["limit"])) * pace.prediction * _per_image(node, _AT_ONCE, pace)
+        return predicted + pace.node * (i["width"] / MODELS[i["arch"]].width) ** 2
+
+    def _evaluation(self, node: Node) -> float:
+        """The attack with test images, and again with validation images if there are any."""
+        train, test = _images(_info(node), self.limit)
+        _, retain = _parts(node, train)
+        held = train * node.inputs["validation"]
+        return sum(self.pace.attack.at(min(retain, outside)) for outside in (test, held) if outside)
+
+    def _network(self, node: Node) -> NetworkPace:
+        return self.pace.network(node.inputs["arch"])
+
+
+_AT_ONCE = 1000  # images of a prediction's batch, see `core.metrics.predictions.predict`
+
+
+def _own(node: Node) -> tuple[str, str]:
+    """Whose observations count: how long IU's equations take to solve depends on network and data by a tenfold."""
+    return node.inputs["arch"], base_name(node.inputs["method"])
+
+
+def _per_image(node: Node, batch: int, pace: NetworkPace) -> float:
+    i = node.inputs
+    return pace.seconds_per_image(image_work(i["arch"], i["width"], _info(node).pixels, batch))
 
 
 def _share(node: Node) -> float:
@@ -87,18 +131,19 @@ def _share(node: Node) -> float:
     return (node.inputs.get("until", epochs) - node.head_start) / epochs if epochs else 1.0
 
 
-def _passes(node: Node) -> float:
+def _info(node: Node) -> DatasetInfo:
+    return DATASETS[node.inputs["dataset"]]
+
+
+def _images(info: DatasetInfo, limit: Mapping[str, int | None] | None) -> tuple[int, int]:
+    """Training and test images that a grid reads."""
+    train, test = ((limit or {}).get(part) for part in ("train", "test"))
+    return min(train or info.train_size, info.train_size), min(test or info.test_size, info.test_size)
+
+
+def _parts(node: Node, train: int) -> tuple[float, float]:
+    """Images to forget and to retain."""
     i = node.inputs
-    limit = (i["limit"] or {}).get("train") or DATASETS[i["dataset"]].train_size
-    pool = min(limit, DATASETS[i["dataset"]].train_size) * (1 - i["validation"])
-    share = i["amount"] if i.get("scenario") == "random" else 1 / DATASETS[i["dataset"]].classes
-    # a method without an entry is taken for a full one
-    work = _WORK.get(base_name(i["method"]), _WORK["salun"])
-    return work(i["params"], share * pool, (1 - share) * pool)
-
-
-def _macs(node: Node) -> float:
-    """Multiply-accumulates of a forward pass: the square of width and of image size."""
-    i, info = node.inputs, MODELS[node.inputs["arch"]]
-    scale = (i["width"] / info.width) ** 2 * (DATASETS[i["dataset"]].pixels / 32) ** 2
-    return info.megamacs * 1e6 * scale
+    pool = train * (1 - i["validation"])
+    share = i["amount"] if i.get("scenario") == "random" else 1 / _info(node).classes
+    return share * pool, (1 - share) * pool

@@ -2,13 +2,16 @@
 
 import inspect
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from rich.console import Console
 
 from orchestrator import words
-from orchestrator.cost import CPU, GPU, CostModel
+from orchestrator.cost import CostModel
+from orchestrator.forecast import forecast, forecast_rows
+from orchestrator.paces import pace_of
 from orchestrator.plan import Plan
 from orchestrator.recipes import RECIPES
 from orchestrator.searches import expected
@@ -19,8 +22,13 @@ from tasks.store import Store
 _SPLITS = {"one": "one split", "mismatched": "the original trained on another split"}
 
 
-def plan_facts(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = False) -> dict[str, Any]:
-    """Cells, nodes of each kind, how many are done, and the hours that the rest takes on one slot."""
+def plan_facts(
+    spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = False, workers: Sequence[int] = ()
+) -> dict[str, Any]:
+    """Cells, nodes of each kind, how many are done, and the hours that the rest takes on one worker and on more.
+
+    workers: how many, see `forecast`.
+    """
     finished = store.finished()
     cost = cost_model(spec, grid, store, finished, allow_cpu=allow_cpu)
     left = [node for key, node in grid.nodes.items() if key not in finished]
@@ -37,6 +45,7 @@ def plan_facts(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = Fa
         "hours": round(cost.total(left) / 3600, 2),
         "hours_are": f"of one worker, {cost.pace.words}"
         + (", corrected by this store's own timings" if cost.factor != 1 else ""),
+        **forecast(grid, cost, finished, workers),
     }
 
 
@@ -49,7 +58,7 @@ def cost_model(
     """
     made_for_gpu = spec.needs_gpu and not allow_cpu
     gpu = spec.resources.device != "cpu" and (made_for_gpu or torch.cuda.is_available())
-    cost = CostModel(GPU if gpu else CPU)
+    cost = CostModel(pace_of("cuda" if gpu else "cpu"), spec.data.limit)
     trained = [k for k in finished if k in grid.nodes and grid.nodes[k].kind in TRAINING]
     for key, manifest in store.manifests(sorted(trained)[:200], broken={}).items():
         cost.observe(grid.nodes[key], manifest.record.node_seconds or 0.0)
@@ -73,6 +82,7 @@ def print_plan(spec: GridSpec, facts: dict[str, Any], console: Console) -> None:
             f"{kind} {count - facts['left'].get(kind, 0)}/{count}" for kind, count in facts["nodes"].items()
         ),
         "to do": f"about {words.duration(facts['hours'] * 3600)} {facts['hours_are']}",
+        **forecast_rows(facts),
         "store": facts["store"],
     }
     console.print(f"grid {spec.recipe}", style="bold")

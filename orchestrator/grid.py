@@ -45,6 +45,9 @@ RetryFailed = Annotated[
 Budget = Annotated[str | None, typer.Option(help="start nothing that would end later: 25m, 8h, 90s")]
 AllowCpu = Annotated[bool, typer.Option("--allow-cpu", help="run a grid made for GPUs on CPUs")]
 Share = Annotated[bool, typer.Option("--share", help="work beside a live driver on the same store")]
+Workers = Annotated[
+    str | None, typer.Option(help="with plan: hours on so many GPUs or CPU slots, such as 1,8,64")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 
 app = typer.Typer(add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -64,6 +67,7 @@ def grid(
     allow_cpu: AllowCpu = False,
     as_json: AsJson = False,
     share: Share = False,
+    workers: Workers = None,
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
     from orchestrator import verbs
@@ -74,7 +78,9 @@ def grid(
         raise unknown("verb", verb, verbs.VERBS)
     if executor not in ("ray", "inline"):
         raise unknown("executor", executor, ("ray", "inline"))
-    options = Options(executor, resume, retry_failed, seconds(budget), allow_cpu, as_json, share)
+    options = Options(
+        executor, resume, retry_failed, seconds(budget), allow_cpu, as_json, share, counts(workers)
+    )
     spec, opened = open_grid(verb, recipe, spec_file, overrides or [], store)
     raise typer.Exit(verbs.VERBS[verb](spec, opened, options, Console()))
 
@@ -87,6 +93,14 @@ def seconds(text: str | None) -> float | None:
     if match is None or float(match[1]) == 0:
         raise BadInput(f"--budget '{text}': write a duration such as 25m, 8h or 90s")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 60}[match[2]]
+
+
+def counts(text: str | None) -> tuple[int, ...]:
+    """Numbers of workers such as 1,8,64, each once and ascending; BadInput otherwise."""
+    parts = [] if text is None else text.split(",")
+    if not all(re.fullmatch(r"\s*[1-9]\d{0,5}\s*", part) for part in parts):
+        raise BadInput(f"--workers '{text}': write numbers of workers such as 1,8,64")
+    return tuple(sorted({int(part) for part in parts}))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -16,3 +16,4 @@ class Options:
     allow_cpu: bool = False
     as_json: bool = False
     share: bool = False
+    workers: tuple[int, ...] = ()

@@ -23,7 +23,8 @@ from tasks.store import Store
 
 def plan(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Prints what a run would do, and roughly how long it would take; starts nothing."""
-    facts = plan_facts(spec, expand(make_plan(spec), store), store, allow_cpu=options.allow_cpu)
+    grid = expand(make_plan(spec), store)
+    facts = plan_facts(spec, grid, store, allow_cpu=options.allow_cpu, workers=options.workers)
     if options.as_json:
         console.print_json(data=facts)
     else:

@@ -11,9 +11,10 @@ from unittest.mock import patch
 
 from rich.console import Console
 
-from orchestrator.cost import CPU, CostModel
+from orchestrator.cost import CostModel
 from orchestrator.ending import Clock
 from orchestrator.frontier import Frontier
+from orchestrator.paces import pace_of
 from orchestrator.places import make_place
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress
@@ -80,7 +81,7 @@ def stub_nodes(unit: str) -> Iterator[None]:
 
 def driven(spec: GridSpec, plan: Plan, store: Store) -> tuple[float, list[float]]:
     """Seconds from the first node to the last, and the driver's memory after every node, in MiB."""
-    cost, memory = CostModel(CPU), []
+    cost, memory = CostModel(pace_of("cpu")), []
     frontier = Frontier(plan, {key: cost.work(node) for key, node in plan.nodes.items()}, done=())
     executor = RayExecutor("cpu", 1.0, WORKERS)
 

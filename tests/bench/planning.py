@@ -1,7 +1,8 @@
 """How long a large grid takes to plan."""
 
-from orchestrator.cost import GPU, CostModel
+from orchestrator.cost import CostModel
 from orchestrator.frontier import Frontier
+from orchestrator.paces import pace_of
 from orchestrator.plan import make_plan
 from orchestrator.recipes import full
 from orchestrator.spec import GridSpec
@@ -38,7 +39,7 @@ def _planned(effort: Effort, seeds: int) -> Comparison:
 
 def first_node(spec: GridSpec) -> str:
     """What a run does before its first node starts, on an empty store: the key of that node."""
-    plan, cost = make_plan(spec), CostModel(GPU)
+    plan, cost = make_plan(spec), CostModel(pace_of("cuda"))
     frontier = Frontier(plan, {key: cost.work(node) for key, node in plan.nodes.items()}, done=())
     node = frontier.next_task(float("inf"))
     assert node is not None

@@ -7,7 +7,9 @@ from tests.bench.attack import attack
 from tests.bench.loading import loader
 from tests.bench.makespan import makespan
 from tests.bench.measure import Comparison, Effort
+from tests.bench.method_epoch import method_epoch
 from tests.bench.node_overhead import node_overhead
+from tests.bench.pace import pace
 from tests.bench.planning import planning
 from tests.bench.reference_loop import reference_loop
 from tests.bench.resume import resume
@@ -23,6 +25,8 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
     "slots": slots,
     "stacked": stacked,
     "reference_loop": reference_loop,
+    "method_epoch": method_epoch,
+    "pace": pace,
     "loader": loader,
     "attack": attack,
     "planning": planning,

@@ -11,12 +11,13 @@ import torch
 from rich.console import Console
 
 from core.errors import BadInput
-from orchestrator.cost import GPU, CostModel
+from orchestrator.cost import CostModel
 from orchestrator.ending import Clock
 from orchestrator.estimate import cost_model
 from orchestrator.frontier import Frontier
 from orchestrator.memory import MemoryModel, memory_class
 from orchestrator.overrides import grid_spec
+from orchestrator.paces import pace_of
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress
 from orchestrator.run import Driver
@@ -179,7 +180,7 @@ class Grid:
     def __init__(self, spec, plan, folder, monkeypatch, machines=2, trials=4):
         self.spec, self.plan, self.folder, self.patch = spec, plan, folder, monkeypatch
         self.machines, self.trials = machines, trials
-        self.cost = CostModel(GPU)
+        self.cost = CostModel(pace_of("cuda"))
 
     def peak(self, node):
         """GiB that a node needs; None: its row does not say."""
@@ -387,7 +388,7 @@ class TestSeats:
 
     def test_a_gpu_with_company_is_not_let_go(self, executor, trials):
         self.arrive(executor, 2)
-        short, long = next(trials), max(trials, key=CostModel(GPU).work)
+        short, long = next(trials), max(trials, key=CostModel(pace_of("cuda")).work)
         self.start(executor, 0, short, 2)
         self.start(executor, 1, long, 2)
         (outcome,) = executor.wait(1.0)
@@ -402,7 +403,7 @@ class TestSeats:
 
     def test_what_idle_processes_keep_warm_makes_way(self, executor, trials):
         self.arrive(executor, 2)
-        nodes = sorted(trials, key=CostModel(GPU).work)
+        nodes = sorted(trials, key=CostModel(pace_of("cuda")).work)
         for slot, node in ((0, nodes[-1]), (1, nodes[0]), (2, nodes[1])):
             self.start(executor, slot, node, 4)
         self.wait_for(executor, 2)

@@ -1,0 +1,137 @@
+"""What an epoch of each method costs beside an epoch of plain training."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from core.data.loader import Images, Transform, batches
+from core.models import MODELS
+from core.train import TrainParams, fit
+from core.unlearn import METHODS, Method, Problem
+from orchestrator import words
+from orchestrator.paces import Device
+from tests.bench.loading import MEAN, STD
+from tests.bench.measure import Comparison, Effort, side_by_side
+from tests.bench.pace_sizes import CLASSES, named, network
+from tests.bench.surroundings import as_in_a_node
+
+PLAIN = "plain epoch"
+PARTS = 10  # batches; one of them is the forget set
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and its images: nine batches to retain, one to forget."""
+
+    arch: str
+    width: float
+    batch: int
+    device: Device = "cpu"
+    pixels: int = 32
+
+    @property
+    def forget(self) -> int:
+        """Images to forget: 10 %."""
+        return self.batch
+
+    @property
+    def retain(self) -> int:
+        """Images to retain."""
+        return (PARTS - 1) * self.batch
+
+
+@dataclass(frozen=True)
+class Epochs(Comparison):
+    """Methods' epochs beside a plain one. methods: their names by variant."""
+
+    of: Case | None = None
+    methods: dict[str, str] | None = None
+
+
+def method_epoch(effort: Effort) -> list[Comparison]:
+    """One epoch of every method, and everything that it does once before it, beside one of plain training.
+
+    10 % of the images are to forget, one batch of ten: an epoch of GA goes over that batch alone, the plain
+    epoch, Retrain and FT over the nine others, RL and its kin over all ten, Q-MUL twice. SalUn's mask, the
+    similar labels and the networks' copies are in the times. IU has no epochs: it is a whole run, with one
+    batch behind its Fisher matrix. Every method of the registry is measured, each network at its paper's
+    quantization.
+    """
+    with as_in_a_node():
+        return [_compared(case, min(effort.repeats, 5), int(not effort.tiny)) for case in cases(effort)]
+
+
+def cases(effort: Effort) -> list[Case]:
+    """Both networks at sizes that a machine does in a minute or two."""
+    if effort.tiny:
+        return [Case("resnet18", 0.05, 2, pixels=8)]
+    if torch.cuda.is_available():
+        return [Case(arch, info.width, 256, "cuda") for arch, info in MODELS.items()]
+    return [Case(arch, info.width / 4, 32) for arch, info in MODELS.items()]
+
+
+def _compared(case: Case, repeats: int, warm_ups: int) -> Epochs:
+    problem = problem_of(case)
+    variants = {PLAIN: lambda: _plain(problem, case.batch)}
+    methods = {words.title(name): name for name in METHODS}
+    for title, name in methods.items():
+        variants[title] = _run(METHODS[name], problem, case)
+    text = (
+        f"{named(case.arch, case.device)}, width {case.width:g}, {case.pixels} px, {case.forget} images to forget, "
+        f"{case.retain:,} to retain, batch {case.batch}"
+    )
+    seconds = side_by_side(variants, repeats, warm_ups=warm_ups)
+    return Epochs("method_epoch", text, "epoch", seconds, baseline=PLAIN, of=case, methods=methods)
+
+
+def problem_of(case: Case) -> Problem:
+    """Noise to learn by heart, and a network that has begun to."""
+    generator = torch.Generator().manual_seed(1)
+    count, device = case.forget + case.retain, torch.device(case.device)
+    pixels = torch.randint(256, (count, 3, case.pixels, case.pixels), dtype=torch.uint8, generator=generator)
+    images = Images(pixels, torch.arange(count) % CLASSES).to(device)
+    transform = Transform(MEAN, STD, crop_padding=case.pixels // 8, flip=True)
+    model = network(case.arch, case.width, transform.normalise(images.pixels[: case.batch]))
+    forget, retain = images.select(torch.arange(case.forget)), images.select(torch.arange(case.forget, count))
+    problem = Problem(model.eval(), forget, retain, CLASSES, transform, device)
+    _train(model, problem, case.batch)
+    return problem
+
+
+def _plain(problem: Problem, batch: int) -> None:
+    _train(copy.deepcopy(problem.model), problem, batch)
+
+
+def _train(model: nn.Module, problem: Problem, batch: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    fit(
+        model,
+        lambda _epoch: batches(problem.retain, batch, problem.augment, generator),
+        TrainParams(epochs=1, lr=1e-3, batch_size=batch),
+        generator,
+    )
+    _wait(problem)
+
+
+def settings(method: Method, case: Case) -> dict[str, float]:
+    """What makes one short epoch of a method, of those hyper-parameters that it has."""
+    wanted = {"epochs": 1, "lr": 1e-3, "batch_size": case.batch, "fisher_samples": case.batch}
+    return {name: value for name, value in wanted.items() if name in method.params.model_fields}
+
+
+def _run(method: Method, problem: Problem, case: Case) -> Callable[[], None]:
+    params = method.params(**settings(method, case))
+
+    def epoch() -> None:
+        method.run(problem, params, torch.Generator().manual_seed(4))
+        _wait(problem)
+
+    return epoch
+
+
+def _wait(problem: Problem) -> None:
+    if problem.device.type == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,127 @@
+"""Expected seconds: what paces.json holds, what is made of it, and how a store's own timings correct it."""
+
+import pytest
+from made_pace import made_pace
+
+from core.errors import BadInput
+from core.models import MODELS
+from core.unlearn import METHODS
+from orchestrator.cost import CostModel, passes
+from orchestrator.paces import as_in_the_paper, image_work, pace_of, read_paces, write_pace
+from orchestrator.plan import make_plan
+from orchestrator.recipes import RECIPES, digits
+from orchestrator.spec_parts import LimitSpec
+
+
+def node_of(kind, method, spec=None):
+    nodes = make_plan(spec or digits()).nodes.values()
+    return next(n for n in nodes if n.kind == kind and n.inputs.get("method") == method)
+
+
+def test_the_work_of_an_image_grows_with_width_and_pixels():
+    one, other = image_work("resnet18", 1.0, 32, 256), image_work("resnet18", 0.5, 64, 128)
+    assert one == (0.555, 1.0, 1 / 256)
+    assert other == (0.555, 2.0, 1 / 128)  # a half squared times two squared; a half times two squared
+
+
+def test_a_trial_is_its_passes_and_what_comes_beside():
+    """FT on digits: 10 epochs over 90 % of 90 % of 1,437 images of 16 px in batches of 64, at width 1/8."""
+    image = 0.555 / 64 / 4 * 1.0 + 0.5 / 8 / 4 + 2.0 / 64
+    predicted = 0.555 / 64 / 4 * 1.0 + 0.5 / 8 / 4 + 2.0 / 1000
+    expected = 10 * 0.81 * 1437 * 1.5 * image + (1437 + 360) * 0.25 * predicted + 8.0 / 64
+    assert CostModel(made_pace()).work(node_of("trial", "ft")) == pytest.approx(expected)
+
+
+def test_an_evaluation_is_two_attacks():
+    """Against 360 test images and 144 validation images, of which more are retained."""
+    model = CostModel(made_pace())
+    expected = 4.0 * (0.036**2 + 0.01437**2)
+    assert model.work(node_of("evaluate", "ft")) == pytest.approx(expected)
+    limited = CostModel(made_pace(), LimitSpec(train=1000, test=100))
+    assert limited.work(node_of("evaluate", "ft")) == pytest.approx(4.0 * (0.01**2 + 0.01**2))
+
+
+def test_the_parts_of_a_trial_train_as_long_as_the_whole():
+    node = node_of("trial", "ft")
+    part = type(node)(node.kind, "part", node.parents, node.inputs | {"until": 4})
+    rest = type(node)(node.kind, "rest", node.parents, node.inputs, head_start=4)
+    model = CostModel(made_pace())
+    beside = model.work(part) + model.work(rest) - model.work(node)
+    assert beside == pytest.approx((1437 + 360) * 0.25 * (0.555 / 256 + 1 / 64 + 0.002) + 8 / 64)
+
+
+def test_own_timings_correct_what_is_expected_of_a_method_and_then_of_all():
+    model, ft, ga = CostModel(made_pace()), node_of("trial", "ft"), node_of("trial", "ga")
+    assert model.seconds(ft) == model.work(ft)
+    for factor in (3.0, 2.0, 4.0):
+        model.observe(ft, factor * model.work(ft))
+    assert model.factor == pytest.approx(3.0)
+    assert model.seconds(ga) == pytest.approx(3 * model.work(ga))
+    model.observe(ga, 10 * model.work(ga))
+    assert model.seconds(ga) == pytest.approx(10 * model.work(ga))
+    assert model.seconds(ft) == pytest.approx(3 * model.work(ft))
+    assert model.total([ft, ga]) == pytest.approx(model.seconds(ft) + model.seconds(ga))
+    evaluation = node_of("evaluate", "ft")
+    assert model.seconds(evaluation) == model.work(evaluation)
+
+
+def test_a_method_without_an_entry_goes_over_both_sets():
+    assert passes("new", {"epochs": 3}, 10, 90) == 300
+    assert passes("rl", {"epochs": 1}, 10, 90) == 100
+    assert passes("new", {}, 10, 90) == 100
+
+
+@pytest.mark.parametrize("recipe", ["full", "fidelity", "digits", "table5", "figure1"])
+def test_every_node_of_a_recipe_takes_time(recipe):
+    model = CostModel(pace_of("cpu"))
+    assert all(model.work(node) > 0 for node in make_plan(RECIPES[recipe]()).nodes.values())
+
+
+def test_the_committed_file_covers_every_network():
+    """A method that came later is taken for plain training until somebody measures again."""
+    cpu = next(pace for pace in read_paces() if pace.device == "cpu")
+    assert cpu.networks.keys() >= MODELS.keys()
+    assert all(
+        network.methods and network.methods.keys() <= METHODS.keys() for network in cpu.networks.values()
+    )
+
+
+def test_the_papers_gpu_takes_its_22_minutes_and_a_cpus_proportions():
+    cpu = made_pace()
+    gpu = as_in_the_paper(cpu)
+    node = make_plan(RECIPES["figure4"]()).nodes.values()
+    retrain = next(n for n in node if n.kind == "retrain")
+    beside = CostModel(gpu)._beside(retrain)
+    assert (CostModel(gpu).work(retrain) - beside) / 60 == pytest.approx(22.05)
+    assert gpu.network("resnet18").methods == cpu.network("resnet18").methods
+    assert "RTX 4090" in gpu.words
+    assert "a core" in gpu.words
+
+
+def test_a_measured_gpu_takes_the_papers_place(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    file = tmp_path / "paces.json"
+    write_pace(made_pace(), file)
+    found = lambda device: pace_of.__wrapped__(device, file)  # noqa: E731
+    assert found("cuda").hardware == "RTX 4090"
+    assert "one core of a core, measured on 2026-01-02" in found("cpu").words
+    write_pace(made_pace(hardware="H200", device="cuda", measured="2026-03-01"), file)
+    write_pace(made_pace(hardware="A100", device="cuda", measured="2026-02-01"), file)
+    assert found("cuda").hardware == "H200"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "A100")
+    assert found("cuda").hardware == "A100"
+    write_pace(made_pace(measured="2026-04-01"), file)
+    assert [(p.hardware, p.measured) for p in read_paces(file)] == [
+        ("A100", "2026-02-01"),
+        ("H200", "2026-03-01"),
+        ("a core", "2026-04-01"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"paces": []}', '{"paces": [{"hardware": "x"}]}'])
+def test_a_broken_file_is_one_line(text, tmp_path):
+    file = tmp_path / "paces.json"
+    file.write_text(text)
+    with pytest.raises(BadInput, match=r"paces\.json: .*python -m tests\.bench writes it"):
+        read_paces(file)
