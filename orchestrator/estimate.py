@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 
 from orchestrator import words
+from orchestrator.compiling import compiled_archs
 from orchestrator.cost import CostModel
 from orchestrator.forecast import forecast, forecast_rows
 from orchestrator.paces import pace_of
@@ -45,6 +46,7 @@ def plan_facts(
         "hours": round(cost.total(left) / 3600, 2),
         "hours_are": f"of one worker, {cost.pace.words}"
         + (", corrected by this store's own timings" if cost.factor != 1 else ""),
+        "compiled": sorted(compiled_archs(spec, grid, cost)),
         **forecast(grid, cost, finished, workers),
     }
 
@@ -75,6 +77,7 @@ def print_plan(spec: GridSpec, facts: dict[str, Any], console: Console) -> None:
         "forgetting": _forgetting(spec),
         "methods": ", ".join(spec.methods),
         "seeds": ", ".join(map(str, spec.seeds)),
+        **({"compiled": ", ".join(facts["compiled"])} if facts["compiled"] else {}),
         "protocol": f"{spec.protocol}, {_SPLITS[spec.splits]}",
         "search": _search(spec, facts["trials_per_cell"]),
         "cells": str(facts["cells"]),

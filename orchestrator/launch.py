@@ -9,6 +9,7 @@ from rich.console import Console
 
 from core.errors import BadInput
 from orchestrator import places, upkeep
+from orchestrator.compiling import compiled_archs
 from orchestrator.cost import CostModel
 from orchestrator.ending import Clock, Summary
 from orchestrator.estimate import cost_model, plan_facts, print_plan
@@ -129,7 +130,7 @@ def _execute(
             )
         console.print(f"{executor.capacity.words}, store {store.uri}", highlight=False, soft_wrap=True)
         clock = Clock(options.budget)
-        place = places.make_place(spec, store.address)
+        place = places.make_place(spec, store.address, compiled_archs(spec, grid, cost))
         stage = _stage(spec, options)
         driver = Driver(spec, grid, store, place, executor, cost, clock, mirror.push, settled, stage)
         with _graceful_stop(clock, console), Progress(console, frontier) as show:

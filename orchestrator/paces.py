@@ -43,13 +43,21 @@ class _Measured(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Compiling(_Measured):
+    """seconds: of compiling a network. ratio: a compiled training step over a plain one."""
+
+    seconds: Positive
+    ratio: Positive
+
+
 class NetworkPace(_Measured):
     """One network at its paper quantization.
 
     gigamac, values, step: seconds of a training step for each unit of `Work`, fitted by least squares.
     residual: root mean square of the fit's relative errors. prediction: an image's forward pass over its
     training. node: seconds to load a network of the paper's width, and to pack and commit it; they grow with
-    width². methods: what a pass of a method's epoch takes, over one of a plain epoch.
+    width². methods: what a pass of a method's epoch takes, over one of a plain epoch. compiling: None where it
+    was not measured.
     """
 
     gigamac: Seconds
@@ -59,6 +67,7 @@ class NetworkPace(_Measured):
     prediction: Seconds
     node: Seconds
     methods: Mapping[str, Positive]
+    compiling: Compiling | None = None
 
     def seconds_per_image(self, done: Work) -> float:
         """Of training: forward, backward and update."""
@@ -138,6 +147,7 @@ def as_in_the_paper(cpu: Pace) -> Pace:
     faster = {
         arch: pace.model_copy(
             update={name: factor * getattr(pace, name) for name in ("gigamac", "values", "step")}
+            | {"compiling": None}
         )
         for arch, pace in cpu.networks.items()
     }

@@ -94,8 +94,11 @@ def _groups(cluster: dict[str, Any]) -> Iterator[Group]:
             )
 
 
-def make_place(spec: GridSpec, store: str) -> Place:
-    """Where workers find everything. Paths left to defaults are resolved on each worker."""
+def make_place(spec: GridSpec, store: str, compiled: frozenset[str] = frozenset()) -> Place:
+    """Where workers find everything. Paths left to defaults are resolved on each worker.
+
+    compiled: architectures whose training is compiled.
+    """
     return Place(
         store=store,
         data_root=_absolute(spec.data.root or os.environ.get(DATA_VARIABLE)),
@@ -105,6 +108,7 @@ def make_place(spec: GridSpec, store: str) -> Place:
         threads=spec.resources.threads,
         checkpoint_epochs=spec.resources.checkpoint_epochs,
         gpu_share=spec.resources.gpus_per_slot,
+        compiled=compiled,
         code_revision=code_revision(),
     )
 

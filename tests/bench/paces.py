@@ -6,15 +6,17 @@ import numpy as np
 
 from core.unlearn import METHODS
 from orchestrator.cost import passes
-from orchestrator.paces import AttackPace, Device, NetworkPace, Pace, image_work
+from orchestrator.paces import AttackPace, Compiling, Device, NetworkPace, Pace, image_work
 from tests.bench.beside_training import attack_samples
+from tests.bench.compiling import COMPILED, Compiled
+from tests.bench.compiling import PLAIN as PLAINLY
 from tests.bench.machine import Facts
 from tests.bench.measure import Comparison
 from tests.bench.method_epoch import PLAIN, Epochs, settings
 from tests.bench.pace import fitted
 from tests.bench.pace_sizes import Timed
 
-NEEDED = ("pace", "method_epoch")
+NEEDED = ("pace", "method_epoch", "compiling")
 
 
 def measured_pace(results: Sequence[Comparison], machine: Facts) -> Pace:
@@ -24,6 +26,7 @@ def measured_pace(results: Sequence[Comparison], machine: Facts) -> Pace:
     """
     timed = [found for found in results if isinstance(found, Timed)]
     epochs = {found.of.arch: found for found in results if isinstance(found, Epochs)}
+    compiled = {found.arch: found for found in results if isinstance(found, Compiled)}
     device: Device = "cpu" if next(iter(epochs.values())).of.device == "cpu" else "cuda"
     return Pace(
         hardware=str(machine["cpu" if device == "cpu" else "gpu"]),
@@ -31,12 +34,12 @@ def measured_pace(results: Sequence[Comparison], machine: Facts) -> Pace:
         measured=str(machine["date"])[:10],
         torch=str(machine["torch"]),
         dtype="float32" if device == "cpu" else "bfloat16",
-        networks={arch: _network(arch, timed, found) for arch, found in epochs.items()},
+        networks={arch: _network(arch, timed, found, compiled[arch]) for arch, found in epochs.items()},
         attack=_attack(next(found for found in timed if found.of_what == "attack")),
     )
 
 
-def _network(arch: str, timed: Sequence[Timed], epochs: Epochs) -> NetworkPace:
+def _network(arch: str, timed: Sequence[Timed], epochs: Epochs, compiled: Compiled) -> NetworkPace:
     steps, predictions, node = (
         next(found for found in timed if found.arch == arch and found.of_what == what)
         for what in ("steps", "predictions", "node")
@@ -55,6 +58,10 @@ def _network(arch: str, timed: Sequence[Timed], epochs: Epochs) -> NetworkPace:
         prediction=_rounded(float(np.mean(shares))),
         node=_rounded(sum(map(min, node.seconds.values()))),
         methods=method_paces(epochs),
+        compiling=Compiling(
+            seconds=_rounded(compiled.took),
+            ratio=_rounded(compiled.median(COMPILED) / compiled.median(PLAINLY)),
+        ),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tests.bench.allocation import allocation
 from tests.bench.attack import attack
+from tests.bench.compiling import compiling
 from tests.bench.loading import loader
 from tests.bench.makespan import makespan
 from tests.bench.measure import Comparison, Effort
@@ -20,6 +21,7 @@ from tests.bench.training_step import training_step
 
 BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
     "training_step": training_step,
+    "compiling": compiling,
     "step_profile": step_profile,
     "allocation": allocation,
     "slots": slots,

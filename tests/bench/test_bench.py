@@ -30,7 +30,7 @@ def compared() -> Comparison:
 
 
 MARKS = dict.fromkeys(("node_overhead", "makespan"), pytest.mark.ray)
-MARKS |= dict.fromkeys(("allocation", "slots"), pytest.mark.slow)  # processes of their own
+MARKS |= dict.fromkeys(("allocation", "slots", "compiling"), pytest.mark.slow)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, ())) for n in BENCHMARKS])

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from orchestrator.paces import image_work
+from orchestrator.paces import Compiling, image_work
 from tests.bench.beside_training import attack_samples, attack_words
+from tests.bench.compiling import COMPILED, Compiled
+from tests.bench.compiling import PLAIN as PLAINLY
 from tests.bench.method_epoch import PLAIN, Case, Epochs
 from tests.bench.pace import fitted
 from tests.bench.pace_sizes import Timed, sizes
@@ -50,6 +52,7 @@ def test_an_entry_is_made_of_the_results():
     steps = {size.words: [seconds("resnet18", size) * size.batch * size.steps] for size in measured}
     predicted = {size.words: [seconds("resnet18", size) / 4 * size.batch] for size in measured[:1]}
     attacks = {attack_words(n): [4e-8 * n**2] for n in (1000, 2000, 10_000)}
+    compared = {PLAINLY: [2.0, 3.0, 4.0], COMPILED: [2.4, 9.0, 2.0]}
     node = {"load": [0.7, 0.6, 0.9], "commit": [0.2, 0.2, 0.2]}
     pace = measured_pace(
         [
@@ -58,6 +61,7 @@ def test_an_entry_is_made_of_the_results():
             Timed("pace", "", "node", node, of_what="node", arch="resnet18"),
             Timed("pace", "", "attack", attacks, of_what="attack"),
             epochs(),
+            Compiled("compiling", "", "step", compared, arch="resnet18", took=40.0),
         ],
         FACTS,
     )
@@ -70,6 +74,7 @@ def test_an_entry_is_made_of_the_results():
     )
     assert (network.gigamac, network.values, network.step) == (0.04, 0.003, 0.01)
     assert (network.prediction, network.node) == (0.25, 0.8)
+    assert network.compiling == Compiling(seconds=40.0, ratio=0.8)
     assert (pace.attack.seconds, pace.attack.power) == (4.0, 2.0)
 
 

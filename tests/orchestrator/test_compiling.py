@@ -1,0 +1,70 @@
+"""Whose training is compiled."""
+
+import pytest
+
+from orchestrator.compiling import compiled_archs
+from orchestrator.cost import CostModel
+from orchestrator.overrides import with_overrides
+from orchestrator.paces import Compiling, pace_of
+from orchestrator.places import make_place
+from orchestrator.plan import make_plan
+from tasks.job import Job
+from tasks.provenance import base_record
+
+
+def cost(compiling):
+    """A CPU's pace, with one network's compiling measured."""
+    pace = pace_of("cpu")
+    networks = {arch: found.model_copy(update={"compiling": None}) for arch, found in pace.networks.items()}
+    networks["resnet18"] = networks["resnet18"].model_copy(update={"compiling": compiling})
+    return CostModel(pace.model_copy(update={"networks": networks}))
+
+
+def compiled(tiny, compiling, *overrides):
+    spec = with_overrides(tiny.model_dump(mode="json"), list(overrides))
+    return compiled_archs(spec, make_plan(spec), cost(compiling))
+
+
+def test_on_and_off_are_orders(tiny):
+    quick = Compiling(seconds=1e-9, ratio=0.5)
+    assert compiled(tiny, None, "resources.compile=on") == set(tiny.archs)
+    assert compiled(tiny, quick, "resources.compile=off") == set()
+
+
+def saved(tiny):
+    """Seconds for each of 64 workers, at three quarters of the plain steps."""
+    kinds = ("original", "retrain", "trial")
+    return sum(cost(None).work(n) for n in make_plan(tiny).nodes.values() if n.kind in kinds) * 0.25 / 64
+
+
+def test_auto_compiles_what_is_measured_to_gain_more_than_it_costs_64_workers(tiny):
+    assert compiled(tiny, None) == set()
+    assert compiled(tiny, Compiling(seconds=saved(tiny) * 0.99, ratio=0.75)) == {"resnet18"}
+    assert compiled(tiny, Compiling(seconds=saved(tiny) * 1.01, ratio=0.75)) == set()
+    assert compiled(tiny, Compiling(seconds=1e-9, ratio=1.01)) == set()
+
+
+def test_a_quantization_is_compiled_for_itself_and_a_seed_is_not(tiny):
+    dear = Compiling(seconds=saved(tiny) * 1.5, ratio=0.75)
+    assert compiled(tiny, dear, "seeds=1,2") == {"resnet18"}
+    assert compiled(tiny, dear, "quantizers=4w4a,fp") == set()
+
+
+@pytest.mark.parametrize("mode", ["halving", "asha"])
+def test_a_search_counts_by_what_it_will_train(tiny, mode):
+    quick, slow = (Compiling(seconds=s, ratio=0.5) for s in (1e-4, 1e4))
+    assert compiled(tiny, quick, f"search.mode={mode}") == {"resnet18"}
+    assert compiled(tiny, slow, f"search.mode={mode}") == set()
+
+
+def test_a_row_says_what_was_compiled(tiny):
+    nodes = {node.kind: node for node in make_plan(tiny).nodes.values()}
+    place = make_place(tiny, "store", frozenset({"resnet18"}))
+    versions = {kind: base_record(Job(node, place)).versions for kind, node in nodes.items()}
+    assert {kind for kind, text in versions.items() if text.endswith(", compiled")} == {
+        "original",
+        "retrain",
+        "trial",
+    }
+    other = make_place(tiny, "store", frozenset({"mobilenetv2"}))
+    assert not base_record(Job(nodes["trial"], other)).versions.endswith("compiled")
