@@ -33,14 +33,33 @@ def compiled(device: torch.device) -> Forward:
     from the plain one as it does from itself after a change of its weights in the sixth digit.
     """
     try:
-        torch.compile(torch.neg)(torch.zeros(1, device=device))
+        same = _gradients(torch.compile(_probe, fullgraph=True), device) == _gradients(_probe, device)
+        reason = "" if same else "gradients of a compiled quantizer are wrong"
     except Exception as error:  # of many kinds: no compiler, no driver, no folder to write to
         reason = str(error).strip().partition("\n")[0]
-        raise BadInput(f"resources.compile=on, but torch cannot compile here ({reason}): use off") from error
+    if reason:
+        raise BadInput(
+            f"resources.compile: torch {torch.__version__} cannot compile here ({reason}): use off"
+        )
     torch._dynamo.config.recompile_limit = _VARIANTS
     torch._dynamo.config.accumulated_recompile_limit = 4 * _VARIANTS
     found: Forward = torch.compile(plain, fullgraph=True, dynamic=False)
     return found
+
+
+def _probe(x: Tensor, step: Tensor) -> Tensor:
+    from core.quant.lsq_plus import lsq_plus
+
+    return lsq_plus(x, step, None, -8, 7, 1.0)
+
+
+def _gradients(function: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> list[float]:
+    """Of a few inputs and of the step: exact in float32, in whatever order they are summed up."""
+    x = torch.tensor([0.125, -2.25, 9.0, -9.0], device=device, requires_grad=True)
+    step = torch.tensor(0.5, device=device, requires_grad=True)
+    return [
+        float(g) for grad in torch.autograd.grad(function(x, step).sum(), (x, step)) for g in grad.flatten()
+    ]
 
 
 def compile_seconds() -> float:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from core.errors import BadInput
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims
 from core.quant.device import alike, kernels
-from core.quant.fused import fake_quantize, inner, pass_inside, round_to_grid, total, wide
+from core.quant.fused import fake_quantize, inner, narrowed, pass_inside, round_to_grid, total, wide
 from core.quant.lsq_plus import least_squares_start
 
 SOFTNESS = 0.4  # α: towards 0 the staircase is hard, towards 1 it is a straight line
@@ -96,7 +96,7 @@ class _DSQ(torch.autograd.Function):
         passed = pass_inside(grad, x_wide, lower, upper) * slope(x_wide, lower, step, alpha)
         gained = total(grad, step) - total(passed, step)
         along_step = inner(grad, out, step) - inner(passed, x_wide, step)
-        return passed.to(x.dtype), *_of_range(along_step, gained, step, lower, top)
+        return narrowed(passed, x.dtype), *_of_range(along_step, gained, step, lower, top)
 
 
 def _of_range(

@@ -19,7 +19,7 @@ def fake_quantize(x: Tensor, step: Tensor, offset: Tensor | None, qmin: int, qma
     if found is not None:
         out: Tensor = found.round_to_grid(x, step, zero_like(step) if offset is None else offset, qmin, qmax)
         return out
-    return round_to_grid(wide(x), step, offset, qmin, qmax).to(x.dtype)
+    return narrowed(round_to_grid(wide(x), step, offset, qmin, qmax), x.dtype)
 
 
 def zero_like(step: Tensor) -> Tensor:
@@ -35,8 +35,12 @@ def _zero(device: torch.device, dtype: torch.dtype) -> Tensor:
 def round_to_grid(x: Tensor, step: Tensor, offset: Tensor | None, qmin: int, qmax: int) -> Tensor:
     """step · round(clamp((x - offset) / step, qmin, qmax)) + offset, rounding half to even.
 
-    In place after the first operation, because it is bound by memory traffic.
+    In place after the first operation, because it is bound by memory traffic. A compiler does without, and torch
+    2.11 compiles a function that returns what it changed in place to one without gradients.
     """
+    if torch.compiler.is_compiling():
+        codes = ((x if offset is None else x - offset) / step).clamp(qmin, qmax).round()
+        return codes * step if offset is None else codes * step + offset
     if offset is None:
         return x.div(step).clamp_(qmin, qmax).round_().mul_(step)
     return (x - offset).div_(step).clamp_(qmin, qmax).round_().mul_(step).add_(offset)
@@ -45,6 +49,11 @@ def round_to_grid(x: Tensor, step: Tensor, offset: Tensor | None, qmin: int, qma
 def wide(x: Tensor) -> Tensor:
     """x in float32, unless it is wider."""
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def narrowed(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """x in a dtype. To ask for the one that it has already costs compiled functions of torch 2.11 their gradients."""
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 def one_pass(x: Tensor) -> bool:

@@ -15,7 +15,16 @@ from torch import Tensor, nn
 
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims, weight_grad_scale
 from core.quant.device import alike, kernels
-from core.quant.fused import fake_quantize, inner, pass_inside, round_to_grid, total, wide, zero_like
+from core.quant.fused import (
+    fake_quantize,
+    inner,
+    narrowed,
+    pass_inside,
+    round_to_grid,
+    total,
+    wide,
+    zero_like,
+)
 
 
 def lsq_plus(
@@ -73,7 +82,7 @@ class _LSQPlus(torch.autograd.Function):
         passed = pass_inside(grad, x_wide, step * qmin + shift, step * qmax + shift)
         along_step = inner(grad, out, step) - inner(passed, x_wide, step)
         clipped = None if offset is None else total(grad, step) - total(passed, step)
-        return passed.to(x.dtype), *_of_grid(along_step, clipped, step, offset, grad_scale)
+        return narrowed(passed, x.dtype), *_of_grid(along_step, clipped, step, offset, grad_scale)
 
 
 def _of_grid(

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims
 from core.quant.device import alike, kernels
-from core.quant.fused import fake_quantize, one_pass, pass_inside, total, wide, zero_like
+from core.quant.fused import fake_quantize, narrowed, one_pass, pass_inside, total, wide, zero_like
 from core.quant.lsq_plus import least_squares_start
 
 SMALLEST_MAXIMUM = 1e-12  # of |tanh w|: weights that are all zero are divided by this
@@ -69,7 +69,7 @@ class _PACT(torch.autograd.Function):
             return passed, above, None
         grad, x_wide = wide(grads[0]), wide(x)
         passed = pass_inside(grad, x_wide, torch.zeros_like(alpha), alpha)
-        return passed.to(x.dtype), total(_pass_above(grad, x_wide, alpha), alpha), None
+        return narrowed(passed, x.dtype), total(_pass_above(grad, x_wide, alpha), alpha), None
 
 
 def _pass_above(grad: Tensor, x: Tensor, low: Tensor) -> Tensor:
