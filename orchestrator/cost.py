@@ -1,5 +1,6 @@
 """How long a node will take: counted work at a measured pace, corrected by what this store has measured."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from statistics import median
@@ -25,13 +26,21 @@ _PASSES: dict[str, Passes] = {
     "iu": lambda p, forget, retain: forget + retain + 15 * min(p["fisher_samples"], retain),
     "l1_sparse": lambda p, _forget, retain: p["epochs"] * retain,
     "salun": lambda p, forget, retain: forget + p["epochs"] * (forget + retain),
-    "qmul": lambda p, forget, retain: forget / 3 + 2 * p["epochs"] * (forget + retain),
-    "qmul_no_sl": lambda p, forget, retain: 2 * p["epochs"] * (forget + retain),
+    "qmul": lambda p, forget, retain: (
+        forget / 3 + p["epochs"] * (forget + retain + _normed(p, forget, retain))
+    ),
+    "qmul_no_sl": lambda p, forget, retain: p["epochs"] * (forget + retain + _normed(p, forget, retain)),
     "qmul_no_agr": lambda p, forget, retain: forget / 3 + p["epochs"] * (forget + retain),
 }
 _ALL: Passes = lambda p, forget, retain: p.get("epochs", 1) * (forget + retain)  # noqa: E731
 
 _SHORT: dict[str, float] = {"data": 2.0, "select": 0.05}  # seconds
+
+
+def _normed(params: Mapping[str, Any], forget: float, retain: float) -> float:
+    """Images whose gradients are measured before an epoch."""
+    most = params.get("norm_images") or math.inf
+    return min(most, forget) + min(most, retain)
 
 
 def passes(method: str, params: Mapping[str, Any], forget: float, retain: float) -> float:
@@ -89,11 +98,12 @@ class CostModel:
         return self._training(node) * _share(node) + self._beside(node)
 
     def _training(self, node: Node) -> float:
-        """Of all epochs."""
+        """Of all epochs. Originals and Retrain are plain training: what they do once before does not count in 160."""
         i, pace = node.inputs, self._network(node)
         method, params = base_name(i["method"]), i["params"]
         images = passes(method, params, *_parts(node, _images(_info(node), i["limit"])[0]))
-        return images * pace.methods.get(method, 1.0) * _per_image(node, params["batch_size"], pace)
+        beside_plain = pace.methods.get(method, 1.0) if node.kind in ("trial", "search") else 1.0
+        return images * beside_plain * _per_image(node, params["batch_size"], pace)
 
     def _beside(self, node: Node) -> float:
         """Predicting every image, loading, packing and committing."""

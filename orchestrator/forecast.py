@@ -48,8 +48,8 @@ def _trials_per_hour(left: Sequence[Node], seconds: Mapping[str, float]) -> dict
     trials = [node for node in left if node.kind == "trial"]
     for arch in dict.fromkeys(node.inputs["arch"] for node in trials):
         own = [node for node in trials if node.inputs["arch"] == arch]
-        begun = sum(node.head_start == 0 for node in own)
-        rates[arch] = round(begun * _HOUR / sum(seconds[node.key] for node in own), 1)
+        if begun := sum(node.head_start == 0 for node in own):
+            rates[arch] = round(begun * _HOUR / sum(seconds[node.key] for node in own), 1)
     return rates
 
 

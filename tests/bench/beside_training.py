@@ -17,7 +17,7 @@ from orchestrator.paces import Device
 from tasks.files import Files
 from tests.bench.confidences import confidences
 from tests.bench.measure import side_by_side
-from tests.bench.pace_sizes import CLASSES, Timed, named, network
+from tests.bench.pace_sizes import CLASSES, Timed, clock, named, network
 
 LOADING, COMMITTING = "a network built and its weights loaded", "packed, compared with the original, written"
 PREDICTED = 60_000  # images of CIFAR-10
@@ -59,7 +59,7 @@ def attacks(samples: tuple[int, ...], repeats: int) -> Timed:
     variants = {
         attack_words(n): partial(svc_mia, *confidences("memorised", n, max(n // 5, 1))) for n in samples
     }
-    seconds = side_by_side(variants, repeats, warm_ups=1 if samples[-1] < 1000 else 0)
+    seconds = side_by_side(variants, repeats, warm_ups=0, clock=clock("cpu"))
     return Timed("pace", "the attack, memorised model, 1 CPU thread", "attack", seconds, of_what="attack")
 
 

@@ -15,7 +15,7 @@ from orchestrator import words
 from orchestrator.paces import Device
 from tests.bench.loading import MEAN, STD
 from tests.bench.measure import Comparison, Effort, side_by_side
-from tests.bench.pace_sizes import CLASSES, named, network
+from tests.bench.pace_sizes import CLASSES, clock, named, network
 from tests.bench.surroundings import as_in_a_node
 
 PLAIN = "plain epoch"
@@ -56,9 +56,9 @@ def method_epoch(effort: Effort) -> list[Comparison]:
 
     10 % of the images are to forget, one batch of ten: an epoch of GA goes over that batch alone, the plain
     epoch, Retrain and FT over the nine others, RL and its kin over all ten, Q-MUL twice. SalUn's mask, the
-    similar labels and the networks' copies are in the times. IU has no epochs: it is a whole run, with one
-    batch behind its Fisher matrix. Every method of the registry is measured, each network at its paper's
-    quantization.
+    similar labels and the networks' copies are in the times; nothing is shared between trials. IU has no epochs:
+    it is a whole run, with one batch behind its Fisher matrix. Every method of the registry is measured, each
+    network at its paper's quantization; on a CPU in seconds of its time, which other work beside hardly changes.
     """
     with as_in_a_node():
         return [_compared(case, min(effort.repeats, 5), int(not effort.tiny)) for case in cases(effort)]
@@ -83,7 +83,7 @@ def _compared(case: Case, repeats: int, warm_ups: int) -> Epochs:
         f"{named(case.arch, case.device)}, width {case.width:g}, {case.pixels} px, {case.forget} images to forget, "
         f"{case.retain:,} to retain, batch {case.batch}"
     )
-    seconds = side_by_side(variants, repeats, warm_ups=warm_ups)
+    seconds = side_by_side(variants, repeats, warm_ups=warm_ups, clock=clock(case.device))
     return Epochs("method_epoch", text, "epoch", seconds, baseline=PLAIN, of=case, methods=methods)
 
 

@@ -15,17 +15,18 @@ from orchestrator.paces import Device, image_work
 from tests.bench.beside_training import attacks, nodes
 from tests.bench.loading import MEAN, STD
 from tests.bench.measure import Effort, side_by_side
-from tests.bench.pace_sizes import CLASSES, TINY, Size, Timed, named, network, sizes
+from tests.bench.pace_sizes import CLASSES, TINY, Size, Timed, clock, named, network, sizes
 from tests.bench.surroundings import as_in_a_node
 
 
 def pace(effort: Effort) -> list[Timed]:
     """Training steps and predictions of both networks at their paper quantization, at several sizes.
 
-    Three times are fitted to the quickest training steps: per 10⁹ multiply-accumulates, per image moved through
-    memory, which grows with width × pixels², and per step. MobileNetV2 spends next to nothing on the first. The
-    other tables are what a node does beside training and predicting, and the attack in an evaluation, on a
-    memorised model's confidences. From all this `plan` has its hours, see orchestrator/paces.json.
+    On a CPU these are seconds of its time, which other work beside hardly changes. Three times are fitted to the
+    quickest training steps: per 10⁹ multiply-accumulates, per image moved through memory, which grows with
+    width × pixels², and per step. MobileNetV2 spends next to nothing on the first. The other tables are what a
+    node does beside training and predicting, and the attack in an evaluation, on a memorised model's
+    confidences. From all this `plan` has its hours, see orchestrator/paces.json.
     """
     device: Device = "cuda" if torch.cuda.is_available() and not effort.tiny else "cpu"
     repeats, found = min(effort.repeats, 5), list[Timed]()
@@ -53,7 +54,7 @@ def fitted(arch: str, seconds: Mapping[Size, float]) -> tuple[np.ndarray, float]
 
 def _steps(arch: str, measured: tuple[Size, ...], device: Device, repeats: int) -> Timed:
     variants = {size.words: _training(arch, size, device) for size in measured}
-    found = Timed.of("steps", arch, measured, side_by_side(variants, repeats))
+    found = Timed.of("steps", arch, measured, side_by_side(variants, repeats, clock=clock(device)))
     (gigamac, values, step), residual = fitted(arch, found.quickest())
     return found.titled(
         f"{named(arch, device)}, training; fitted: {1e3 * gigamac:.3g} ms per 10⁹ multiply-accumulates, "
@@ -81,7 +82,7 @@ def _predictions(arch: str, measured: tuple[Size, ...], device: Device, repeats:
     """As many images as a few steps train on, in batches of up to 1,000."""
     whole = tuple(size._replace(batch=min(1000, 8 * size.batch), steps=1) for size in measured)
     variants = {size.words: _predicting(arch, size, device) for size in whole}
-    found = Timed.of("predictions", arch, whole, side_by_side(variants, repeats))
+    found = Timed.of("predictions", arch, whole, side_by_side(variants, repeats, clock=clock(device)))
     return found.titled(f"{named(arch, device)}, predictions")
 
 

@@ -1,6 +1,7 @@
 """The sizes at which networks are timed, and the times with their sizes."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -100,6 +101,11 @@ def network(arch: str, width: float, images_BCHW: Tensor) -> nn.Module:
     """A fresh network at its paper quantization, calibrated, on the images' device."""
     model = build(arch, CLASSES, generator=torch.Generator().manual_seed(2), width=width)
     return calibrate_(model.to(images_BCHW.device), images_BCHW)
+
+
+def clock(device: Device) -> Callable[[], float]:
+    """On one CPU thread the processor time, which other work on the machine hardly changes; else wall time."""
+    return time.process_time if device == "cpu" else time.perf_counter
 
 
 def named(arch: str, device: Device) -> str:

@@ -5,8 +5,9 @@ from orchestrator.paces import AttackPace, NetworkPace, Pace
 
 def made_pace(**changes):
     """Of one network, which stands for all: a second per 10⁹ multiply-accumulates, and so on."""
+    methods = {"ft": 1.5, "retrain": 3.0}
     network = NetworkPace(
-        gigamac=1.0, values=0.5, step=2.0, residual=0.0, prediction=0.25, node=8.0, methods={"ft": 1.5}
+        gigamac=1.0, values=0.5, step=2.0, residual=0.0, prediction=0.25, node=8.0, methods=methods
     )
     attack = AttackPace(seconds=4.0, power=2.0)
     facts = {

@@ -71,6 +71,13 @@ def test_a_method_without_an_entry_goes_over_both_sets():
     assert passes("new", {}, 10, 90) == 100
 
 
+def test_norms_of_fewer_images_are_fewer_passes():
+    whole, fewer = {"epochs": 2}, {"epochs": 2, "norm_images": 20}
+    assert passes("qmul", whole, 30, 90) == 10 + 2 * 240
+    assert passes("qmul", fewer, 30, 90) == 10 + 2 * (120 + 40)
+    assert passes("qmul_no_agr", whole, 30, 90) == 10 + 2 * 120
+
+
 @pytest.mark.parametrize("recipe", ["full", "fidelity", "digits", "table5", "figure1"])
 def test_every_node_of_a_recipe_takes_time(recipe):
     model = CostModel(pace_of("cpu"))
@@ -87,6 +94,7 @@ def test_the_committed_file_covers_every_network():
 
 
 def test_the_papers_gpu_takes_its_22_minutes_and_a_cpus_proportions():
+    """What a single epoch of Retrain costs beside a plain one says nothing about 160."""
     cpu = made_pace()
     gpu = as_in_the_paper(cpu)
     node = make_plan(RECIPES["figure4"]()).nodes.values()
