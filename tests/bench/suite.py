@@ -14,6 +14,7 @@ from tests.bench.pace import pace
 from tests.bench.planning import planning
 from tests.bench.reference_loop import reference_loop
 from tests.bench.resume import resume
+from tests.bench.sharing import sharing
 from tests.bench.slots import slots
 from tests.bench.stacked import stacked
 from tests.bench.step_profile import step_profile
@@ -28,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
     "stacked": stacked,
     "reference_loop": reference_loop,
     "method_epoch": method_epoch,
+    "sharing": sharing,
     "pace": pace,
     "loader": loader,
     "attack": attack,
