@@ -1,15 +1,19 @@
 """Whose training is compiled."""
 
 import pytest
+from rich.console import Console
 
 from orchestrator.compiling import compiled_archs
 from orchestrator.cost import CostModel
+from orchestrator.launch import run
+from orchestrator.options import Options
 from orchestrator.overrides import with_overrides
 from orchestrator.paces import Compiling, pace_of
 from orchestrator.places import make_place
 from orchestrator.plan import make_plan
 from tasks.job import Job
 from tasks.provenance import base_record
+from tasks.store import Store
 
 
 def cost(compiling):
@@ -68,3 +72,24 @@ def test_a_row_says_what_was_compiled(tiny):
     }
     other = make_place(tiny, "store", frozenset({"mobilenetv2"}))
     assert not base_record(Job(nodes["trial"], other)).versions.endswith("compiled")
+
+
+@pytest.mark.slow
+def test_a_compiled_grid_ends_as_the_plain_one_and_compiling_is_in_no_run_time(tiny, tmp_path, monkeypatch):
+    """Two methods on digits that every network learns; the rows say that they are a compiled network's."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "code"))
+    found = {}
+    for way in ("off", "on"):
+        changes = [f"resources.compile={way}", "methods=retrain,ft", f"data.cache={tmp_path}"]
+        spec = with_overrides(tiny.model_dump(mode="json"), changes)
+        store = Store(str(tmp_path / way))
+        assert run(spec, store, Options(executor="inline"), Console(quiet=True)) == 0
+        found[way] = {m.record.key: m.record for m in store.manifests(sorted(store.finished()), {}).values()}
+    assert found["off"].keys() == found["on"].keys()
+    trained = [record for record in found["on"].values() if record.kind in ("original", "retrain", "trial")]
+    assert all(record.versions.endswith(", compiled") for record in trained)
+    first = max(trained, key=lambda record: record.node_seconds)
+    assert first.seconds < first.node_seconds / 2
+    for key, record in found["on"].items():
+        if record.kind == "evaluate":
+            assert record.ta == pytest.approx(found["off"][key].ta, abs=15)
