@@ -161,7 +161,14 @@ def _executor(spec: GridSpec, options: Options, training: int) -> Executor:
     groups = places.machines_to_come() if options.executor == "ray" else ()
     address = places.ray_address()
     return make_executor(
-        options.executor, wanted.device, wanted.gpus_per_slot, slots, address, groups, wanted.trials_per_gpu
+        options.executor,
+        wanted.device,
+        wanted.gpus_per_slot,
+        slots,
+        address,
+        groups,
+        wanted.trials_per_gpu,
+        wanted.evaluators,
     )
 
 

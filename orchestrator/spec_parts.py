@@ -91,6 +91,7 @@ class ResourceSpec(Part):
     threads: CPU threads of a training node. Results repeat bit by bit for the same number of threads.
     checkpoint_epochs: epochs between two states that a training leaves in the store, to go on from after a loss.
     compile: whether networks train compiled: on, off, or auto, where the grid is so large that it pays.
+    evaluators: processes that evaluate beside the training with `--executor inline`; unless set, a few on a GPU.
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -100,6 +101,7 @@ class ResourceSpec(Part):
     threads: Count = 1
     checkpoint_epochs: Count = 10
     compile: Literal["auto", "on", "off"] = "auto"
+    evaluators: Whole | None = None
 
     @model_validator(mode="after")
     def _shared_one_way(self) -> Self:

@@ -13,8 +13,13 @@ from dataclasses import replace
 from typing import Protocol
 
 from tasks.failures import attempt
+from tasks.helpers import Helpers
 from tasks.job import Job, Outcome
-from tasks.resources import Capacity, Group, local_capacity
+from tasks.node import Kind
+from tasks.resources import Capacity, Group, local_capacity, spare_processes
+
+# Not `data`: whoever trains reads the images too, and keeps them.
+_FOR_HELPERS: frozenset[Kind] = frozenset({"evaluate", "select"})
 
 
 class Executor(Protocol):
@@ -71,11 +76,16 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """One node at a time in this process; needs nothing but core's own dependencies."""
+    """One node at a time in this process; needs nothing but core's own dependencies.
 
-    def __init__(self, device: str) -> None:
+    helpers: processes that evaluate and choose beside it, so that no GPU waits for them; None: a few, if it trains
+    on a GPU. Results are the same with and without.
+    """
+
+    def __init__(self, device: str, helpers: int | None = None) -> None:
         self.capacity = local_capacity(device)
         self._queue: deque[Job] = deque()
+        self._helpers = Helpers(spare_processes(self.capacity) if helpers is None else helpers)
 
     def free_slots(self) -> list[int]:
         """The one slot, unless work is queued."""
@@ -90,16 +100,19 @@ class InlineExecutor:
         return math.inf
 
     def free_tasks(self) -> int:
-        """One, unless work is queued."""
-        return 0 if self._queue else 1
+        """As many as there are idle helpers; without any, one, unless work is queued."""
+        return self._helpers.free() if self._helpers.count else int(not self._queue)
 
     def starting(self) -> bool:
         """This process is here already."""
         return False
 
     def submit(self, job: Job, slot: int | None) -> None:  # noqa: ARG002
-        """Queues the node; it runs in `wait`."""
-        self._queue.append(job)
+        """Queues the node, to run in `wait`, or gives it to a helper."""
+        if self._helpers.count and job.node.kind in _FOR_HELPERS:
+            self._helpers.submit(job)
+        else:
+            self._queue.append(job)
 
     def alone(self, job: Job) -> bool:
         """Queues the node with the whole GPU, if it had a share of one."""
@@ -114,12 +127,14 @@ class InlineExecutor:
     def lend(self) -> None:
         """Nothing to lend."""
 
-    def wait(self, timeout: float) -> list[Outcome]:  # noqa: ARG002
-        """Runs the next queued node to its end."""
-        return [attempt(self._queue.popleft())] if self._queue else []
+    def wait(self, timeout: float) -> list[Outcome]:
+        """Runs the next queued node to its end, or waits for a helper."""
+        here = [attempt(self._queue.popleft())] if self._queue else []
+        return here + self._helpers.wait(0.0 if here else timeout)
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Ends the helpers."""
+        self._helpers.close()
 
 
 def make_executor(
@@ -130,14 +145,15 @@ def make_executor(
     address: str | None = None,
     groups: tuple[Group, ...] = (),
     trials_per_gpu: int = 1,
+    helpers: int | None = None,
 ) -> Executor:
     """The executor of a name, "inline" or "ray".
 
     address: of the Ray cluster to join. groups: what its autoscaler may still start. trials_per_gpu: how many
-    nodes at most share a GPU as their measured memory allows.
+    nodes at most share a GPU as their measured memory allows. helpers: of the inline executor.
     """
     if kind == "inline":
-        return InlineExecutor(device)
+        return InlineExecutor(device, helpers)
     from tasks.ray_executor import RayExecutor
 
     return RayExecutor(device, gpus_per_slot, slots, address, groups, trials_per_gpu)

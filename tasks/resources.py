@@ -1,5 +1,6 @@
 """How many workers there are, and what each may use: settled once, before any work."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,6 +43,15 @@ class Group(NamedTuple):
 def local_capacity(device: str) -> Capacity:
     """This process alone: one slot."""
     return Capacity(1, 1 if device != "cpu" and torch.cuda.is_available() else 0, 1)
+
+
+def spare_processes(capacity: Capacity) -> int:
+    """How many processes may evaluate beside the one that trains: none on CPUs, which they would share.
+
+    Evaluating takes a core a few seconds for each training: four keep up with any GPU.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(0, min(cores - 2, 4)) if capacity.gpus else 0
 
 
 def cluster_capacity(

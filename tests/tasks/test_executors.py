@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,18 @@ from tasks.executors import InlineExecutor
 from tasks.job import Job, Place
 from tasks.node import TRAINING, make_node
 from tasks.ray_executor import RayExecutor
+from tasks.resources import Capacity, spare_processes
 from tasks.store import Store
 from tests.chaos.stub import CrampedWorker
 
 
-@pytest.fixture(params=["inline", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.fixture(params=["inline", "helped", pytest.param("ray", marks=pytest.mark.ray)])
 def executor(request):
     if request.param == "ray":
         request.getfixturevalue("ray_cluster")
         made = RayExecutor("cpu", 1.0, None)
     else:
-        made = InlineExecutor("cpu")
+        made = InlineExecutor("cpu", helpers=int(request.param == "helped"))
     yield made
     made.close()
 
@@ -114,6 +116,95 @@ def test_data_and_original_stay_warm_from_node_to_node(place, tiny):
     assert warm.device_data(place, trial.inputs) is first
     model = warm.original_model(place, original.key, trial.inputs, first.classes)
     assert warm.original_model(place, original.key, trial.inputs, first.classes) is model
+
+
+def test_evaluations_and_selections_go_to_helpers_and_nothing_else_does(place, tiny):
+    executor = InlineExecutor("cpu", helpers=2)
+    assert (executor.free_slots(), executor.free_tasks()) == ([0], 2)
+    data, *_, evaluation = chain(tiny)
+    executor.submit(Job(evaluation, place), None)
+    assert (executor.free_slots(), executor.free_tasks()) == ([0], 1)
+    executor.submit(Job(data, place), None)
+    assert executor.free_slots() == []
+    assert [o.node.kind for o in executor.wait(timeout=0)] == ["data"]  # the other process has yet to start
+    (outcome,) = executor.wait(timeout=60)
+    assert outcome.corrupt_parent == evaluation.parents[0]  # there is no model yet
+    assert executor.free_tasks() == 2
+    executor.close()
+
+
+def test_a_helper_that_dies_is_a_failure_of_its_node_alone(place, tiny):
+    executor = InlineExecutor("cpu", helpers=2)
+    data, original, trial, evaluation = chain(tiny)
+    run(executor, place, [data, original, trial])
+    others = {child.pid for child in active_children()}
+    executor.submit(Job(evaluation, place), None)
+    (victim,) = {child.pid for child in active_children()} - others
+    selection = next(n for n in make_plan(tiny).nodes.values() if n.kind == "select")
+    executor.submit(Job(selection, place), None)
+    os.kill(victim, signal.SIGKILL)
+    outcomes = {}
+    while len(outcomes) < 2:
+        outcomes |= {o.node.kind: o for o in executor.wait(timeout=60)}
+    assert outcomes["evaluate"].failure == "system"
+    assert "terminated abruptly" in outcomes["evaluate"].record.error_message
+    assert (
+        outcomes["select"].failure == "corrupt"
+    )  # the other one did its work: there is nothing to choose among
+    assert Store(place.store).failures()[evaluation.key].error_kind == "system"
+    (again,) = run(executor, place, [evaluation])
+    assert again.failure is None
+    executor.close()
+
+
+def test_helpers_end_with_their_executor_whatever_they_are_at(place, tiny):
+    executor = InlineExecutor("cpu", helpers=1)
+    before = set(active_children())
+    executor.submit(Job(chain(tiny)[-1], place), None)
+    (helper,) = set(active_children()) - before
+    executor.close()
+    helper.join(60)
+    assert helper.exitcode is not None
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the process in /proc")
+def test_helpers_end_with_a_driver_that_was_killed(place, tiny):
+    driver = get_context("spawn").Process(target=_submit_and_wait, args=(place, chain(tiny)[-1]))
+    driver.start()
+    deadline = time.monotonic() + 60
+    while not (helpers := _helpers_of(driver.pid)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert helpers
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.join()
+    while any(map(_runs, helpers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_runs, helpers))
+
+
+def _submit_and_wait(place, node):
+    InlineExecutor("cpu", helpers=1).submit(Job(node, place), None)
+    time.sleep(600)
+
+
+def _helpers_of(pid):
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def _runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "expected"), [(1, 1, 0), (2, 1, 0), (3, 1, 1), (16, 1, 4), (16, 0, 0)]
+)
+def test_helpers_take_cores_to_spare_and_only_beside_a_gpu(monkeypatch, cores, gpus, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    assert spare_processes(Capacity(1, gpus, 1)) == expected
 
 
 @pytest.mark.ray
