@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: grid up submit test test-slow lint bench lock clean
+.PHONY: grid up submit test test-slow lint bench gpu-bundle gpu-check lock clean
 .DELETE_ON_ERROR:
 
 # The main job: eight methods on the embedded digits, on Ray, with MLflow, Parquet and the report.
@@ -37,6 +37,16 @@ lint: .venv/ready
 # Side-by-side ratios on this machine, written to tests/bench/RESULTS.md.
 bench: .venv/ready
 	$(BIN)/python -m tests.bench
+
+# What a GPU machine without network lacks, into .gpu/: make gpu-bundle DATA=dir ARGS="--python 3.12"
+gpu-bundle:
+	$(PYTHON) -m tests.gpu_check.bundle $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+# There, with its own Python and no installation: make gpu-check BUDGET=20m [OUT=dir] [FROM=dir] [TAKE=dir]
+BUDGET ?= 20m
+gpu-check:
+	$(PYTHON) -m tests.gpu_check --budget $(BUDGET) $(if $(OUT),--out "$(OUT)") $(if $(DATA),--data "$(DATA)") \
+		$(if $(FROM),--from "$(FROM)") $(if $(TAKE),--take "$(TAKE)") $(ARGS)
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv

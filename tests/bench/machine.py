@@ -3,7 +3,7 @@
 import os
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -26,9 +26,16 @@ def facts() -> Facts:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "ray": version("ray"),
+        "ray": _ray(),
         "code": code_revision(),
     }
+
+
+def _ray() -> str:
+    try:
+        return version("ray")
+    except PackageNotFoundError:  # not on every GPU machine, and not needed by what measures GPUs
+        return "none"
 
 
 def _load() -> str:

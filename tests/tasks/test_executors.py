@@ -167,6 +167,7 @@ def test_helpers_end_with_their_executor_whatever_they_are_at(place, tiny):
     assert helper.exitcode is not None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the process in /proc")
 def test_helpers_end_with_a_driver_that_was_killed(place, tiny):
     driver = get_context("spawn").Process(target=_submit_and_wait, args=(place, chain(tiny)[-1]))

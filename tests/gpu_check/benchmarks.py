@@ -1,0 +1,63 @@
+"""The second stage, in a process of its own: python -m tests.gpu_check.benchmarks --out DIR [--quick]."""
+
+import time
+from argparse import ArgumentParser
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.bench.machine import facts
+from tests.bench.measure import FULL, QUICK, Comparison, Effort, Target
+from tests.bench.output import as_json, write
+from tests.bench.suite import BENCHMARKS
+from tests.gpu_check.ledger import Ledger, code_digest
+
+RESULTS, PAGES = "benchmarks.json", "benchmarks"
+# They measure what plans, drives and stores, not what a GPU does; two of them need Ray.
+ELSEWHERE = ("planning", "node_overhead", "resume", "makespan", "schedule")
+NAMES = [name for name in BENCHMARKS if name not in ELSEWHERE]
+
+
+def measure(out: Path, effort: Effort, only: list[str]) -> None:
+    """Runs what no earlier visit has, and writes results and pages after each benchmark."""
+    machine = facts()
+    identity = {name: str(machine[name]) for name in ("gpu", "cpu", "torch")}
+    identity |= {"code": code_digest("core", "tests/bench"), "repeats": str(effort.repeats)}
+    ledger = Ledger(out / RESULTS, identity)
+    for name in only or NAMES:
+        if name in ledger.entries:
+            continue
+        start = time.perf_counter()
+        found = [as_json(comparison) for comparison in BENCHMARKS[name](effort)]
+        took = time.perf_counter() - start
+        ledger.add(name, {"seconds": took, "machine": facts(), "comparisons": found})
+        print(f"{name} took {took:.0f} s", flush=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    (out / PAGES).mkdir(parents=True, exist_ok=True)
+    results = [restored(value) for entry in ledger.entries.values() for value in entry["comparisons"]]
+    write(results, machine, BENCHMARKS, out / PAGES)
+
+
+def restored(value: dict[str, Any]) -> Comparison:
+    """A comparison, from what `as_json` made of it."""
+    given = {field.name: value[field.name] for field in fields(Comparison)}
+    target = value["target"]
+    return Comparison(**given | {"target": Target(**target) if target else None})
+
+
+def main() -> int:
+    """The command."""
+    parser = ArgumentParser()
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", action="append", choices=NAMES)
+    given = parser.parse_args()
+    measure(given.out, QUICK if given.quick else FULL, given.only or [])
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
