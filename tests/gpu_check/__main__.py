@@ -79,8 +79,8 @@ def _visit(todo: list[Stage], out: Path, take: Path | None, started: float, end:
         codes.append(0 if code is None else code if code in (0, 2, 3) else 1)
         if stage.name == "grid" and code != 0:
             break
-    for line in left:
-        print(f"does not fit into {take}, stays here: {line}")
+    if left:
+        print(f"{len(left)} files do not fit into {take} and stay here ({left[0]}, …): index.json names them")
     return max(codes)
 
 
