@@ -53,6 +53,7 @@ def gpu_check(
     try:
         for line in unpack(earlier, out) if earlier else ():
             print(line)
+        _take_pace(out)
         end = started + (seconds(budget) or 0.0)
     except BadInput as error:
         _end(str(error))
@@ -63,6 +64,17 @@ def gpu_check(
     root = data or (BUNDLE / "data" if (BUNDLE / "data").exists() else None)
     visit = Visit(out.absolute(), root and root.absolute(), device, recipe, tuple(settings or ()), quick)
     raise typer.Exit(_visit(stages(visit), visit.out, take, started, end))
+
+
+def _take_pace(out: Path) -> None:
+    """What a visit measured is what `plan` counts with from now on."""
+    from orchestrator.paces import FILE, read_paces, write_pace
+    from tests.gpu_check.benchmarks import PACES
+
+    if (out / PACES).exists():
+        for pace in read_paces(out / PACES):
+            write_pace(pace)
+            print(f"{FILE.name} has the pace of {pace.hardware}, measured on {pace.measured}")
 
 
 def _visit(todo: list[Stage], out: Path, take: Path | None, started: float, end: float) -> int:

@@ -3,36 +3,49 @@
 import time
 from argparse import ArgumentParser
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from orchestrator.paces import write_pace
 from tests.bench.machine import facts
 from tests.bench.measure import FULL, QUICK, Comparison, Effort, Target
 from tests.bench.output import as_json, write
+from tests.bench.paces import NEEDED, measured_pace
 from tests.bench.suite import BENCHMARKS
 from tests.gpu_check.ledger import Ledger, code_digest
 
-RESULTS, PAGES = "benchmarks.json", "benchmarks"
+RESULTS, PAGES, PACES = "benchmarks.json", "benchmarks", "paces.json"
 # They measure what plans, drives and stores, not what a GPU does; two of them need Ray.
 ELSEWHERE = ("planning", "node_overhead", "resume", "makespan", "schedule")
-NAMES = [name for name in BENCHMARKS if name not in ELSEWHERE]
+FIRST = ("training_step", *NEEDED)  # a short visit should at least know how fast the GPU is
+NAMES = sorted((name for name in BENCHMARKS if name not in ELSEWHERE), key=lambda name: name not in FIRST)
 
 
 def measure(out: Path, effort: Effort, only: list[str]) -> None:
-    """Runs what no earlier visit has, and writes results and pages after each benchmark."""
+    """Runs what no earlier visit has, and writes results and pages after each benchmark, and the GPU's pace.
+
+    The pace is fitted to what several benchmarks measured, which go together into one visit.
+    """
     machine = facts()
     identity = {name: str(machine[name]) for name in ("gpu", "cpu", "torch")}
     identity |= {"code": code_digest("core", "tests/bench"), "repeats": str(effort.repeats)}
     ledger = Ledger(out / RESULTS, identity)
+    of_pace: dict[str, list[Comparison]] = {}
+    unknown_pace = effort == FULL and not set(NEEDED) <= ledger.entries.keys()
     for name in only or NAMES:
-        if name in ledger.entries:
+        if name in ledger.entries and not (unknown_pace and name in NEEDED):
             continue
         start = time.perf_counter()
-        found = [as_json(comparison) for comparison in BENCHMARKS[name](effort)]
+        found = BENCHMARKS[name](effort)
         took = time.perf_counter() - start
-        ledger.add(name, {"seconds": took, "machine": facts(), "comparisons": found})
+        ledger.add(name, {"seconds": took, "machine": facts(), "comparisons": list(map(as_json, found))})
+        if unknown_pace and name in NEEDED:
+            of_pace[name] = found
+            if of_pace.keys() == set(NEEDED):
+                write_pace(measured_pace(list(chain(*of_pace.values())), machine), out / PACES)
         print(f"{name} took {took:.0f} s", flush=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
