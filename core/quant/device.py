@@ -7,6 +7,27 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from core.quant.fused import narrowed, pass_inside, round_to_grid, wide
+
+
+def fake_quantize(x: Tensor, step: Tensor, offset: Tensor | None, qmin: int, qmax: int) -> Tensor:
+    """step · round(clamp((x - offset) / step, qmin, qmax)) + offset, in x's dtype, computed in float32."""
+    found = kernels(x, step)
+    if found is not None:
+        out: Tensor = found.round_to_grid(x, step, zero_like(step) if offset is None else offset, qmin, qmax)
+        return out
+    return narrowed(round_to_grid(wide(x), step, offset, qmin, qmax), x.dtype)
+
+
+def zero_like(step: Tensor) -> Tensor:
+    """0 on the step's device; made once, so that asking copies nothing."""
+    return _zero(step.device, step.dtype)
+
+
+@cache
+def _zero(device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.zeros((), device=device, dtype=dtype)
+
 
 def kernels(x: Tensor, step: Tensor) -> ModuleType | None:
     """`core.quant.kernels` for a dense CUDA tensor with a single step; None for any other.
@@ -45,8 +66,6 @@ def _agreeing(device: torch.device) -> ModuleType | None:
 @torch.no_grad()
 def deviation(found: ModuleType, device: torch.device) -> str:
     """What the kernels do otherwise than the plain expressions, on 10,001 normal numbers; empty if nothing."""
-    from core.quant.fused import pass_inside, round_to_grid
-
     generator = torch.Generator().manual_seed(0)
     x, grad = torch.randn((2, 10001), generator=generator).to(device)
     step, offset = torch.tensor(0.13, device=device), torch.tensor(0.02, device=device)

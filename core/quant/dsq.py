@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from core.errors import BadInput
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims
-from core.quant.device import alike, kernels
-from core.quant.fused import fake_quantize, inner, narrowed, pass_inside, round_to_grid, total, wide
+from core.quant.device import alike, fake_quantize, kernels
+from core.quant.fused import inner, narrowed, pass_inside, round_to_grid, total, wide
 from core.quant.lsq_plus import least_squares_start
 
 SOFTNESS = 0.4  # α: towards 0 the staircase is hard, towards 1 it is a straight line

@@ -5,31 +5,9 @@ Everything here that backward uses is linear in the incoming gradient and differ
 """
 
 import math
-from functools import cache
 
 import torch
 from torch import Tensor
-
-from core.quant.device import kernels
-
-
-def fake_quantize(x: Tensor, step: Tensor, offset: Tensor | None, qmin: int, qmax: int) -> Tensor:
-    """step · round(clamp((x - offset) / step, qmin, qmax)) + offset, in x's dtype, computed in float32."""
-    found = kernels(x, step)
-    if found is not None:
-        out: Tensor = found.round_to_grid(x, step, zero_like(step) if offset is None else offset, qmin, qmax)
-        return out
-    return narrowed(round_to_grid(wide(x), step, offset, qmin, qmax), x.dtype)
-
-
-def zero_like(step: Tensor) -> Tensor:
-    """0 on the step's device; made once, so that asking copies nothing."""
-    return _zero(step.device, step.dtype)
-
-
-@cache
-def _zero(device: torch.device, dtype: torch.dtype) -> Tensor:
-    return torch.zeros((), device=device, dtype=dtype)
 
 
 def round_to_grid(x: Tensor, step: Tensor, offset: Tensor | None, qmin: int, qmax: int) -> Tensor:

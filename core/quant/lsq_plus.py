@@ -14,17 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims, weight_grad_scale
-from core.quant.device import alike, kernels
-from core.quant.fused import (
-    fake_quantize,
-    inner,
-    narrowed,
-    pass_inside,
-    round_to_grid,
-    total,
-    wide,
-    zero_like,
-)
+from core.quant.device import alike, fake_quantize, kernels, zero_like
+from core.quant.fused import inner, narrowed, pass_inside, round_to_grid, total, wide
 
 
 def lsq_plus(

@@ -29,8 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims
-from core.quant.device import alike, kernels
-from core.quant.fused import fake_quantize, narrowed, one_pass, pass_inside, total, wide, zero_like
+from core.quant.device import alike, fake_quantize, kernels, zero_like
+from core.quant.fused import narrowed, one_pass, pass_inside, total, wide
 from core.quant.lsq_plus import least_squares_start
 
 SMALLEST_MAXIMUM = 1e-12  # of |tanh w|: weights that are all zero are divided by this
