@@ -17,6 +17,7 @@ from core.quant import quantizer_faults
 from core.quant.export import flip_rate, step_drift, weight_codes
 from core.unlearn import METHODS, Problem
 from core.unlearn.retrain import RetrainParams, train_from_scratch
+from core.unlearn.shared import Shared
 from tasks import warm
 from tasks.job import Place
 from tasks.node import Node, whole_trial
@@ -79,7 +80,7 @@ def run_trial(node: Node, place: Place, store: Store) -> Result:
 
 def _unlearn(node: Node, place: Place, data: warm.DeviceData, model: nn.Module, partial: Partial) -> Result:
     inputs, method = node.inputs, METHODS[node.inputs["method"]]
-    shared = warm.shared_work(place, node) if node.kind == "trial" else None
+    shared = warm.shared_work(place, node) if node.kind == "trial" else Shared({})
     parts = warm.node_split(data.train.labels, inputs)
     problem = Problem(
         model,
@@ -88,16 +89,14 @@ def _unlearn(node: Node, place: Place, data: warm.DeviceData, model: nn.Module, 
         data.classes,
         data.transform,
         warm.device_of(place),
-        partial,
-        warm.forward_of(place, inputs["arch"]),
-        shared,
+        checkpoints=partial,
+        forward=warm.forward_of(place, inputs["arch"]),
+        shared=shared,
     )
     curve = Curve()
     generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])
     unlearned, seconds = _timed(lambda: method.run(problem, params, generator, curve.add))
-    result = _model_result(
-        unlearned, data, seconds + partial.spent + (shared.saved if shared else 0.0), curve
-    )
+    result = _model_result(unlearned, data, seconds + partial.spent + shared.saved, curve)
     result.row["epochs"] = partial.until or inputs["params"].get("epochs")
     if node.kind == "trial":
         result.row["flip_rate"] = flip_rate(weight_codes(model), weight_codes(unlearned))

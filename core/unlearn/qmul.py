@@ -47,7 +47,8 @@ class QMULParams(UnlearnParams):
     measure_augmented: whether both are measured on augmented images.
     weights: adaptive is (16), measured before every epoch. one and half weigh both sets by 1 or 1/2 and
     measure nothing (Q-MUL without AGR; half keeps the step length that (16) has at equal norms).
-    norm, norm_over: the size of a gradient and the parameters in it, see `gradient_norm`.
+    norm, norm_over: the size of a gradient and the parameters in it, see `gradient_norm`; computed at the loop's
+    `precision`, like the steps themselves.
     norm_labels: labels of the forget set in (14): similar are those trained on (also if these are
     random), true the original ones.
     norm_images: of how many images of each set, evenly spread over it, (14) and (15) are measured; None: of
