@@ -29,8 +29,8 @@ def compared() -> Comparison:
     return Comparison("demo", "a case", "step", seconds, 2, 10, "images", "plain", target)
 
 
-MARKS = dict.fromkeys(("node_overhead", "makespan"), pytest.mark.ray)
-MARKS |= dict.fromkeys(("allocation", "slots", "compiling"), pytest.mark.slow)
+MARKS = {"node_overhead": [pytest.mark.ray], "makespan": [pytest.mark.ray, pytest.mark.slow]}
+MARKS |= dict.fromkeys(("allocation", "slots", "compiling"), [pytest.mark.slow])
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, ())) for n in BENCHMARKS])

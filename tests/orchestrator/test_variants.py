@@ -1,7 +1,7 @@
 """Method labels: one spelling for each variant, values checked against the method, published sets by data set."""
 
 import json
-from typing import Literal, get_args, get_origin
+from typing import Annotated, Literal, get_args, get_origin
 
 import pytest
 from hypothesis import assume, given, settings
@@ -23,8 +23,10 @@ def values_of(annotation):
         return st.sampled_from(get_args(annotation))
     if annotation is int:
         return st.integers(1, 500)
+    if get_origin(annotation) is Annotated:
+        return values_of(get_args(annotation)[0])
     if type(None) in get_args(annotation):
-        return st.none() | st.floats(1e-9, 0.9)
+        return st.none() | values_of(get_args(annotation)[0])
     assert annotation is float
     return st.floats(1e-9, 0.9)
 
