@@ -30,7 +30,7 @@ def compared() -> Comparison:
 
 
 MARKS = {"node_overhead": [pytest.mark.ray], "makespan": [pytest.mark.ray, pytest.mark.slow]}
-MARKS |= dict.fromkeys(("allocation", "slots", "compiling"), [pytest.mark.slow])
+MARKS |= {name: [pytest.mark.slow] for name in ("allocation", "slots", "compiling")}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, ())) for n in BENCHMARKS])
