@@ -109,6 +109,7 @@ def make_place(spec: GridSpec, store: str, compiled: frozenset[str] = frozenset(
         checkpoint_epochs=spec.resources.checkpoint_epochs,
         gpu_share=spec.resources.gpus_per_slot,
         compiled=compiled,
+        must_compile=spec.resources.compile == "on",
         code_revision=code_revision(),
     )
 

@@ -21,7 +21,7 @@ class Place:
     they are divided. checkpoint_epochs: epochs between two states that a training leaves to go on from.
     gpu_share: GPUs of a slot; below 1, a worker may take no more than this share of the memory. An executor
     that packs by measured memory sets it for every node. compiled: architectures whose training is
-    compiled, see `core.forward`.
+    compiled, see `core.forward`; must_compile: also where torch finds no compiler, which is then an error.
     """
 
     store: str
@@ -33,6 +33,7 @@ class Place:
     checkpoint_epochs: int = 10
     gpu_share: float = 1.0
     compiled: frozenset[str] = frozenset()
+    must_compile: bool = False
     code_revision: str = "unknown"
 
 

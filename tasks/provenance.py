@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from tasks.job import Job
-from tasks.node import TRAINING
 from tasks.record import Record
 
 COORDINATES = (
@@ -36,14 +35,9 @@ def base_record(job: Job) -> Record:
         params=_json_or_none(inputs.get("params")),
         code_revision=job.place.code_revision,
         hardware=_hardware(device if job.place.device == "auto" else job.place.device),
-        versions=f"torch {torch.__version__}" + (", compiled" if is_compiled(job) else ""),
+        versions=f"torch {torch.__version__}",
         **{name: inputs[name] for name in COORDINATES if name in inputs},
     )
-
-
-def is_compiled(job: Job) -> bool:
-    """Whether the node trains a compiled network."""
-    return job.node.kind in TRAINING and job.node.inputs["arch"] in job.place.compiled
 
 
 def now() -> datetime:

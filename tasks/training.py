@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from core import checkpoint
 from core.data.splits import pool_indices
 from core.errors import BadInput, Diverged
-from core.forward import compile_seconds
+from core.forward import Forward, compile_seconds, plain
 from core.metrics import predictions
 from core.quant import quantizer_faults
 from core.quant.export import flip_rate, step_drift, weight_codes
@@ -52,7 +53,7 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
             blank, images, data.transform, params, generator, curve.add, partial, forward
         )
     )
-    result = _model_result(model, data, seconds + partial.spent, curve)
+    result = _model_result(model, data, seconds + partial.spent, curve, forward)
     result.row["epochs"] = params.epochs
     return result
 
@@ -96,7 +97,8 @@ def _unlearn(node: Node, place: Place, data: warm.DeviceData, model: nn.Module, 
     curve = Curve()
     generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])
     unlearned, seconds = _timed(lambda: method.run(problem, params, generator, curve.add))
-    result = _model_result(unlearned, data, seconds + partial.spent + shared.saved, curve)
+    seconds += partial.spent + shared.saved
+    result = _model_result(unlearned, data, seconds, curve, problem.forward)
     result.row["epochs"] = partial.until or inputs["params"].get("epochs")
     if node.kind == "trial":
         result.row["flip_rate"] = flip_rate(weight_codes(model), weight_codes(unlearned))
@@ -104,7 +106,9 @@ def _unlearn(node: Node, place: Place, data: warm.DeviceData, model: nn.Module, 
     return result
 
 
-def _model_result(model: nn.Module, data: warm.DeviceData, seconds: float, curve: Curve) -> Result:
+def _model_result(
+    model: nn.Module, data: warm.DeviceData, seconds: float, curve: Curve, forward: Forward
+) -> Result:
     faults = quantizer_faults(model)
     if faults:
         raise Diverged("; ".join(f"quantizer {name}: {why}" for name, why in sorted(faults.items())[:3]))
@@ -115,7 +119,10 @@ def _model_result(model: nn.Module, data: warm.DeviceData, seconds: float, curve
     if not all(np.isfinite(p.confidence).all() for p in seen.values()):
         raise Diverged("the model's probabilities are not finite")
     files = {checkpoint.WEIGHTS: checkpoint.pack(model), PREDICTIONS: predictions.pack(seen)}
-    return Result(files, {}, {"seconds": seconds, "curve": curve.facts})
+    row: dict[str, Any] = {"seconds": seconds, "curve": curve.facts}
+    if forward is not plain:
+        row["versions"] = f"torch {torch.__version__}, compiled"
+    return Result(files, {}, row)
 
 
 def _data(node: Node, place: Place, store: Store) -> warm.DeviceData:

@@ -4,6 +4,7 @@ Each cache holds the last few of its kind; a slot that gets nodes of one affinit
 """
 
 import json
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,8 +123,19 @@ def _original_model(store: str, key: str, arguments: str, classes: int, device: 
 
 
 def forward_of(place: Place, arch: str) -> Forward:
-    """How networks of an architecture compute their logits in training."""
-    return compiled(device_of(place)) if arch in place.compiled else plain
+    """How networks of an architecture compute their logits in training.
+
+    BadInput if they must be compiled and cannot be here; if they only should, they are not.
+    """
+    if arch not in place.compiled:
+        return plain
+    try:
+        return compiled(device_of(place))
+    except BadInput as error:
+        if place.must_compile:
+            raise
+        warnings.warn(str(error), stacklevel=2)
+        return plain
 
 
 def shared_work(place: Place, node: Node) -> Shared:

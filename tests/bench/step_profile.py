@@ -1,6 +1,8 @@
 """Where the time of a quantized training step goes."""
 
+import os
 from collections.abc import Iterable
+from unittest.mock import patch
 
 import torch
 from torch.autograd.profiler_util import FunctionEventAvg
@@ -37,7 +39,7 @@ def _profiled(case: Case, repeats: int) -> Comparison:
     work()
     seconds: dict[str, list[float]] = {name: [] for name in (*GROUPS, REST)}
     for _ in range(repeats):
-        with profile(activities=_activities(case)) as profiler:
+        with patch.dict(os.environ, KINETO_LOG_LEVEL="99"), profile(activities=_activities(case)) as profiler:
             work()
         for name, spent in _grouped(profiler.key_averages(), case.device).items():
             seconds[name].append(spent)

@@ -3,6 +3,8 @@
 import pytest
 from rich.console import Console
 
+from core.errors import BadInput
+from core.forward import plain
 from orchestrator.compiling import compiled_archs
 from orchestrator.cost import CostModel
 from orchestrator.launch import run
@@ -11,9 +13,10 @@ from orchestrator.overrides import with_overrides
 from orchestrator.paces import Compiling, pace_of
 from orchestrator.places import make_place
 from orchestrator.plan import make_plan
-from tasks.job import Job
-from tasks.provenance import base_record
+from tasks import warm
 from tasks.store import Store
+
+ARCHS = frozenset({"resnet18"})
 
 
 def cost(compiling):
@@ -61,17 +64,22 @@ def test_a_search_counts_by_what_it_will_train(tiny, mode):
     assert compiled(tiny, slow, f"search.mode={mode}") == set()
 
 
-def test_a_row_says_what_was_compiled(tiny):
-    nodes = {node.kind: node for node in make_plan(tiny).nodes.values()}
-    place = make_place(tiny, "store", frozenset({"resnet18"}))
-    versions = {kind: base_record(Job(node, place)).versions for kind, node in nodes.items()}
-    assert {kind for kind, text in versions.items() if text.endswith(", compiled")} == {
-        "original",
-        "retrain",
-        "trial",
+def test_auto_does_without_a_compiler_where_there_is_none_and_on_does_not(tiny, monkeypatch):
+    def refuse(_device):
+        raise BadInput("no compiler here")
+
+    monkeypatch.setattr(warm, "compiled", refuse)
+    places = {
+        way: make_place(
+            with_overrides(tiny.model_dump(mode="json"), [f"resources.compile={way}"]), "store", ARCHS
+        )
+        for way in ("auto", "on")
     }
-    other = make_place(tiny, "store", frozenset({"mobilenetv2"}))
-    assert not base_record(Job(nodes["trial"], other)).versions.endswith("compiled")
+    assert warm.forward_of(places["on"], "mobilenetv2") is plain
+    with pytest.warns(UserWarning, match="no compiler here"):
+        assert warm.forward_of(places["auto"], "resnet18") is plain
+    with pytest.raises(BadInput, match="no compiler here"):
+        warm.forward_of(places["on"], "resnet18")
 
 
 @pytest.mark.slow
