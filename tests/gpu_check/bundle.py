@@ -31,7 +31,12 @@ def install(names: Sequence[str], folder: Path, python: str, platform: str) -> N
         wanted.write_text(locked(names, (ROOT / "requirements.lock").read_text()))
         where = ["--target", str(folder), "--python-version", python, "--platform", platform]
         how = ["--only-binary=:all:", "--no-deps", "--no-compile", "--require-hashes", "--quiet"]
-        subprocess.run([sys.executable, "-m", "pip", "install", *where, *how, "-r", str(wanted)], check=True)
+        quiet = ["--root-user-action=ignore", "--disable-pip-version-check"]
+        command = [sys.executable, "-m", "pip", "install", *where, *how, *quiet, "-r", str(wanted)]
+        if subprocess.run(command, check=False).returncode:
+            raise SystemExit(
+                f"error: {sys.executable} -m pip failed, see above; PYTHON= names another Python"
+            )
 
 
 def name_the_code(folder: Path) -> None:
