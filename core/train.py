@@ -99,8 +99,7 @@ def fit(
     """
     optimizer = sgd(model, params)
     last = params.epochs if checkpoints is None else min(checkpoints.until or params.epochs, params.epochs)
-    logits = fixed_size(forward, params.batch_size)
-    update = _Update(model, optimizer, params, loss, on_gradient, on_update, logits)
+    update = _Update(model, optimizer, params, loss, on_gradient, on_update, forward)
     with _seeded_layers(generator, next(model.parameters()).device):
         saved = checkpoints.load() if checkpoints is not None else None
         past = [] if saved is None else restore_state_(saved, model, optimizer, generator, memory)
@@ -115,9 +114,7 @@ def fit(
             losses = [update(batch, epoch, lr) for batch in passes]
             mean = float(torch.stack(losses).mean())  # the epoch's only host synchronisation
             if not math.isfinite(mean):
-                raise Diverged(
-                    f"loss is {mean} in epoch {epoch + 1} of {params.epochs} at learning rate {lr:.3g}"
-                )
+                raise Diverged(_divergence(mean, epoch, lr, params))
             past.append({"loss": mean, "lr": lr} | measured)
             if on_epoch is not None:
                 on_epoch(epoch, past[-1])
@@ -126,6 +123,10 @@ def fit(
             if checkpoints is not None and (pauses or (done < last and done % checkpoints.every == 0)):
                 checkpoints.save(done, pack_state(model, optimizer, generator, past, memory))
     return model.eval()
+
+
+def _divergence(loss: float, epoch: int, lr: float, params: TrainParams) -> str:
+    return f"loss is {loss} in epoch {epoch + 1} of {params.epochs} at learning rate {lr:.3g}"
 
 
 class _Update:
@@ -142,7 +143,8 @@ class _Update:
         forward: Forward,
     ) -> None:
         self.model, self.optimizer, self.params, self.loss = model, optimizer, params, loss
-        self.on_gradient, self.on_update, self.forward = on_gradient, on_update, forward
+        self.on_gradient, self.on_update = on_gradient, on_update
+        self.forward = fixed_size(forward, params.batch_size)
         self.guard = None if params.step_trust is None else StepGuard(model, params.step_trust)
 
     def __call__(self, batch: Batch, epoch: int, lr: float) -> Tensor:
