@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from core.quant import device
+from core.quant.fused import pass_inside, round_to_grid
 
 triton = pytest.importorskip("triton")
 HERE = Path(__file__).parent
@@ -97,3 +99,20 @@ def test_tensors_on_cpus_and_steps_per_channel_take_the_plain_expressions():
         assert device.kernels(torch.ones(2, 3), torch.ones(())) == "kernels"
         assert device.kernels(torch.ones(2, 3), torch.ones(2, 1)) is None
         assert device.kernels(torch.ones(4, 4)[:, ::2], torch.ones(())) is None
+
+
+def test_kernels_that_give_other_numbers_are_told_apart():
+    def kernels(values=0.0, gradients=0.0):
+        def backward(_rule, grad, x, step, offset, qmin, qmax, *_):
+            passed = pass_inside(grad, x, step * qmin + offset, step * qmax + offset)
+            out = round_to_grid(x, step, offset, qmin, qmax)
+            return passed + gradients, (grad * out - passed * x).sum(), (grad - passed).sum()
+
+        return SimpleNamespace(round_to_grid=lambda *given: round_to_grid(*given) + values, backward=backward)
+
+    cpu = torch.device("cpu")
+    assert device.deviation(kernels(values=1e-6), cpu).endswith("other values")
+    assert device.deviation(kernels(gradients=1e-6), cpu).endswith("other gradients (lsq)")
+    assert device.deviation(kernels(), cpu).endswith(
+        "other sums (pact)"
+    )  # LSQ's are right, PACT's are not these
