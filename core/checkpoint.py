@@ -20,7 +20,12 @@ WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 
 def pack(model: nn.Module) -> bytes:
     """The model's whole state (weights, buffers, quantizer state) as safetensors bytes."""
-    return save_safetensors({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()})
+    return pack_tensors(model.state_dict())
+
+
+def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
+    """Named tensors as safetensors bytes; `unpack` is the inverse."""
+    return save_safetensors({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
 
 
 def unpack(data: bytes) -> dict[str, Tensor]:

@@ -63,11 +63,11 @@ def collect(plan: Plan, rows: Iterable[Row], older: Collection[str] = ()) -> lis
     older revision has finished, which their holes say.
     """
     known = _Known(plan, {row["key"]: row for row in rows}, older)
-    references, methods = _references(plan), _methods(plan)
+    references, methods, hooked = _references(plan), _methods(plan), _hooked(plan)
     entries = []
     for problem, original in plan.originals.items():
         reference = references.get(problem)
-        at = [(problem._replace(method=ORIGINAL), original)]
+        at = [(problem._replace(method=ORIGINAL), original), *hooked.get(problem, [])]
         at += [(problem, reference)] if reference else []
         at += [(cell, plan.cells[cell]) for cell in methods.get(problem, [])]
         entries += [known.entry(cell, key, reference) for cell, key in at]
@@ -81,6 +81,14 @@ def _methods(plan: Plan) -> dict[Cell, list[Cell]]:
     for cell in sorted(plan.cells, key=lambda c: (rank[base_name(c.method)], ":" in c.method)):
         if cell.method != "retrain":
             found.setdefault(cell.problem, []).append(cell)
+    return found
+
+
+def _hooked(plan: Plan) -> dict[Cell, list[tuple[Cell, str]]]:
+    """The originals of each problem whose training a method took part in."""
+    found: dict[Cell, list[tuple[Cell, str]]] = {}
+    for cell, key in plan.hooked.items():
+        found.setdefault(cell.problem, []).append((cell, key))
     return found
 
 

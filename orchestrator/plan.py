@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from core.unlearn import METHODS
 from orchestrator.spec import GridSpec, node_params
 from orchestrator.trials import AXES, Search, evaluation
+from orchestrator.variants import base_name, hook_label
 from tasks.node import Kind, Node, make_node
 
 
@@ -37,6 +38,8 @@ class Plan:
     """nodes by key, parents before children; for each cell the node that holds its figures.
 
     A method's cell is held by its select node, Retrain's by an evaluate node, and so is the original's.
+    hooked: like originals, for those whose training a method took part in; their `method` is original and the
+    setting, such as original:mnemonic.
     searches: the select node that reads each search node. What a search comes to is not in the plan before it
     has, see `orchestrator.searches`.
     """
@@ -44,6 +47,7 @@ class Plan:
     nodes: dict[str, Node] = field(default_factory=dict)
     cells: dict[Cell, str] = field(default_factory=dict)
     originals: dict[Cell, str] = field(default_factory=dict)
+    hooked: dict[Cell, str] = field(default_factory=dict)
     searches: dict[str, str] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
@@ -148,6 +152,7 @@ class _Builder:
         }
         if spec.splits == "mismatched":  # published: the original's pool is another seed's (ALGORITHMS 1)
             training["split_seed"] = (seed + 1) % 2**32
+        self.training = training
         self.original = self._add("original", (self.data.key,), self.base | training)
 
     def add_problem(self, scenario: str, amount: float) -> None:
@@ -170,7 +175,8 @@ class _Builder:
         """The trials of one cell and the node that chooses among them."""
         spec = self.spec
         params, fixed = self.settings(label, base["dataset"])
-        search = Search(base, label, params, fixed, self.data.key, self.original.key)
+        original = self._original(base_name(label), params, base)
+        search = Search(base, label, params, fixed, self.data.key, original.key)
         coordinates: dict[str, Any] = {axis: base[axis] for axis in AXES}
         choice = {"method": label, "select_on": spec.selects_on, "protocol": spec.protocol}
         if search.adapts(spec.search):
@@ -186,6 +192,26 @@ class _Builder:
             evaluations.append(self._keep(measured).key)
         parents = (reference.key, *dict.fromkeys(evaluations))
         return self._keep(make_node("select", parents, coordinates | choice))
+
+    def _original(self, name: str, params: dict[str, Any], base: dict[str, Any]) -> Node:
+        """The original that a method changes: the plain one, or one whose training the method took part in.
+
+        There is one for each setting of the method's hook, and for each forget set only if the hook must know it.
+        """
+        method = METHODS[name]
+        if method.hook is None:
+            return self.original
+        setting = dict(method.hook.setting(method.params(**params)))
+        hook: dict[str, Any] = {"method": name, "revision": method.revision, "setting": setting}
+        if method.hook.knows_forget:
+            hook["forget"] = {axis: base[axis] for axis in ("scenario", "amount")}
+        label = f"original:{hook_label(method, setting)}"
+        inputs = self.base | self.training | {"hook": hook}
+        original = self._keep(make_node("original", (self.data.key,), inputs, label))
+        measured = self._keep(evaluation(original, base | {"method": label, "params": None}))
+        at = Cell(**{axis: base[axis] for axis in Cell._fields[:-1]}, method=label)
+        self.plan.hooked[at] = measured.key
+        return original
 
     @staticmethod
     def _method(name: str, params: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from orchestrator.figures import Figure, figure
 from orchestrator.noise import Floor, Near, floor_text, nearness, noise_floor
 from orchestrator.plan import Cell, Plan
 from orchestrator.spec import GridSpec
+from orchestrator.variants import base_name
 
 Role = Literal["original", "reference", "method"]
 Mark = Literal["", "best", "second"]
@@ -116,7 +117,13 @@ def _means(line: Line) -> dict[str, float | None]:
 
 
 def _line(method: str, entries: list[Entry]) -> Line:
-    role: Role = "original" if method == words.ORIGINAL else "reference" if method == "retrain" else "method"
+    role: Role = (
+        "original"
+        if base_name(method) == words.ORIGINAL
+        else "reference"
+        if method == "retrain"
+        else "method"
+    )
     empty = Line(method, words.title(method), role, 0, len(entries), hole=_hole(entries))
     done = [entry for entry in entries if entry.row]
     if not done:

@@ -1,6 +1,7 @@
 """Method labels: a method's name, and options that set it apart from the method as the grid runs it."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -87,6 +88,13 @@ def _protocol(label: str, value: Any) -> Protocol | None:
 def _label(name: str, options: dict[str, Any], protocol: Protocol | None) -> str:
     settings = options | ({"protocol": protocol} if protocol else {})
     return ":".join([name, *(f"{option}={text_of(settings[option])}" for option in sorted(settings))])
+
+
+def hook_label(method: Method, setting: Mapping[str, Any]) -> str:
+    """A method and what of its hook's setting is not the default: `mnemonic`, `amnesiac:rho=0.1`."""
+    assert method.hook is not None
+    usual = method.hook.setting(method.params())
+    return _label(method.name, {name: v for name, v in setting.items() if v != usual[name]}, None)
 
 
 def json_or_text(text: str) -> Any:

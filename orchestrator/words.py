@@ -33,6 +33,8 @@ _HOUR, _MINUTE = 3600, 60
 def title(name: str) -> str:
     """A dataset's, network's or method's name for tables; `Q-MUL (order sequential)` for a variant's label."""
     method, *options = name.split(":")
+    if method == ORIGINAL and options:
+        return f"Original ({title(':'.join(options))})"
     if method not in METHODS:
         return _TITLES.get(name, name)
     words = ", ".join(option.replace("=", " ", 1) for option in options)

@@ -56,7 +56,7 @@ class Node:
             i.get("scenario"),
             i.get("amount"),
         ]
-        method = None if self.kind in ("original", "retrain") else self.label or i.get("method")
+        method = self.label or (None if self.kind in ("original", "retrain") else i.get("method"))
         parts += [method, i.get("tried"), f"to epoch {i['until']}" if "until" in i else None]
         seed = i.get("seed")
         return " ".join(str(p) for p in parts if p not in (None, "")) + (

@@ -2,12 +2,13 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from core import checkpoint
 from core.data.splits import pool_indices
@@ -17,6 +18,7 @@ from core.metrics import predictions
 from core.quant import quantizer_faults
 from core.quant.export import flip_rate, step_drift, weight_codes
 from core.unlearn import METHODS, Problem
+from core.unlearn.hooks import Participant, Training
 from core.unlearn.retrain import RetrainParams, train_from_scratch
 from core.unlearn.shared import Shared
 from tasks import warm
@@ -38,6 +40,7 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     """Trains on the whole pool: everything but the validation share.
 
     With `split_seed` the pool is that seed's, as published, and what is forgotten later is in part not in it.
+    With `hook` a method takes part, and what it keeps becomes a file beside the weights.
     """
     data, inputs = _data(node, place, store), node.inputs
     pool = pool_indices(data.train.labels, inputs["validation"], inputs.get("split_seed", inputs["seed"]))
@@ -48,14 +51,46 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     generator = node_generator(node.inputs, "original")
     partial = Partial(store, node.key, place.checkpoint_epochs)
     forward = warm.forward_of(place, node.inputs["arch"])
+    parts: list[Participant] = []
+
+    def take_part(model: nn.Module) -> Participant:
+        parts.append(_participant(node, model, data, pool, params.batch_size))
+        return parts[-1]
+
     model, seconds = _timed(
         lambda: train_from_scratch(
-            blank, images, data.transform, params, generator, curve.add, partial, forward
+            blank,
+            images,
+            data.transform,
+            params,
+            generator,
+            curve.add,
+            partial,
+            forward,
+            take_part if "hook" in inputs else None,
         )
     )
     result = _model_result(model, data, seconds + partial.spent, curve, forward)
     result.row["epochs"] = params.epochs
+    if parts:
+        result.files[warm.KEPT] = checkpoint.pack_tensors(parts[-1].kept())
     return result
+
+
+def _participant(
+    node: Node, model: nn.Module, data: warm.DeviceData, pool: Tensor, batch_size: int
+) -> Participant:
+    """The part in an original's training of the method that its node names."""
+    inputs, part = node.inputs, node.inputs["hook"]
+    hook = METHODS[part["method"]].hook
+    assert hook is not None
+    sensitive = None
+    if "forget" in part:
+        sensitive = torch.isin(pool, warm.node_split(data.train.labels, {**inputs, **part["forget"]}).forget)
+    seed = node_generator(inputs, "hook").initial_seed()
+    images = data.train.select(pool)
+    training = Training(model, images, data.transform, data.classes, batch_size, seed, sensitive)
+    return hook.start(training, part["setting"])
 
 
 def train_retrain(node: Node, place: Place, store: Store) -> Result:
@@ -71,15 +106,22 @@ def run_trial(node: Node, place: Place, store: Store) -> Result:
     Of a part of a trial (`until`) the state stays, for the part that goes on from it, but no weights.
     """
     data = _data(node, place, store)
-    original = warm.original_model(place, node.parents[1], node.inputs, data.classes)
+    original, kept = warm.original_model(place, node.parents[1], node.inputs, data.classes)
     partial = Partial(store, whole_trial(node), place.checkpoint_epochs, node.inputs.get("until"))
-    result = _unlearn(node, place, data, original, partial)
+    result = _unlearn(node, place, data, original, partial, kept)
     if partial.until is not None:
         del result.files[checkpoint.WEIGHTS]
     return result
 
 
-def _unlearn(node: Node, place: Place, data: warm.DeviceData, model: nn.Module, partial: Partial) -> Result:
+def _unlearn(
+    node: Node,
+    place: Place,
+    data: warm.DeviceData,
+    model: nn.Module,
+    partial: Partial,
+    kept: Mapping[str, Tensor] = MappingProxyType({}),
+) -> Result:
     inputs, method = node.inputs, METHODS[node.inputs["method"]]
     shared = warm.shared_work(place, node) if node.kind == "trial" else Shared({})
     parts = warm.node_split(data.train.labels, inputs)
@@ -93,6 +135,7 @@ def _unlearn(node: Node, place: Place, data: warm.DeviceData, model: nn.Module, 
         checkpoints=partial,
         forward=warm.forward_of(place, inputs["arch"]),
         shared=shared,
+        kept=kept,
     )
     curve = Curve()
     generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])

@@ -25,6 +25,8 @@ from tasks.job import Place
 from tasks.node import Node
 from tasks.store import Store
 
+KEPT = "kept.safetensors"  # what a method's part in an original's training left
+
 
 class DeviceData(NamedTuple):
     """A data set on the device: all training images, all test images, the transform, classes, digest."""
@@ -109,17 +111,26 @@ def blank_model(inputs: dict[str, Any], classes: int, device: torch.device) -> n
     return model.to(device)
 
 
-def original_model(place: Place, key: str, inputs: dict[str, Any], classes: int) -> nn.Module:
-    """The trained original with the given key, in eval mode, from the warm cache if it is there."""
+class Original(NamedTuple):
+    """A trained original in eval mode, and what a method's part in its training kept; on the device."""
+
+    model: nn.Module
+    kept: dict[str, Tensor]
+
+
+def original_model(place: Place, key: str, inputs: dict[str, Any], classes: int) -> Original:
+    """The original with the given key, from the warm cache if it is there."""
     arguments = json.dumps({name: inputs[name] for name in ("arch", "width", "quant")}, sort_keys=True)
     return _original_model(place.store, key, arguments, classes, device_of(place))
 
 
 @lru_cache(maxsize=2)
-def _original_model(store: str, key: str, arguments: str, classes: int, device: torch.device) -> nn.Module:
-    model = blank_model(json.loads(arguments), classes, device)
-    model.load_state_dict(checkpoint.unpack(Store(store).read(key, checkpoint.WEIGHTS)))
-    return model.eval()
+def _original_model(store: str, key: str, arguments: str, classes: int, device: torch.device) -> Original:
+    model, opened = blank_model(json.loads(arguments), classes, device), Store(store)
+    model.load_state_dict(checkpoint.unpack(opened.read(key, checkpoint.WEIGHTS)))
+    hooked = KEPT in opened.manifest(key).files
+    kept = checkpoint.unpack(opened.read(key, KEPT)) if hooked else {}
+    return Original(model.eval(), {name: t.to(device) for name, t in kept.items()})
 
 
 def forward_of(place: Place, arch: str) -> Forward:

@@ -106,11 +106,20 @@ class Transform:
 
 
 def batches(
-    images: Images, size: int, transform: Transform, generator: torch.Generator, *, augment: bool = True
+    images: Images,
+    size: int,
+    transform: Transform,
+    generator: torch.Generator,
+    *,
+    augment: bool = True,
+    order_N: Tensor | None = None,
 ) -> Iterator[Batch]:
-    """One shuffled pass; the last batch may be smaller. All random draws are made at the start."""
+    """One shuffled pass; the last batch may be smaller. All random draws are made at the start.
+
+    order_N: the order of the images, if it was drawn before.
+    """
     device = images.pixels.device
-    order_N = torch.randperm(len(images), generator=generator).to(device)
+    order_N = (torch.randperm(len(images), generator=generator) if order_N is None else order_N).to(device)
     draws_N3 = transform.draw(len(images), generator, device) if augment and transform.augments else None
     for start in range(0, len(images), size):
         chosen = images.select(order_N[start : start + size])

@@ -2,10 +2,13 @@
 
 from core.errors import BadInput, unknown
 from core.unlearn import (
+    amnesiac,
     finetune,
     gradient_ascent,
     influence,
     l1_sparse,
+    mnemonic,
+    mnemonic_finetune,
     qmul,
     qmul_no_agr,
     qmul_no_sl,
@@ -28,6 +31,9 @@ METHODS: dict[str, Method] = {
     "qmul": qmul.METHOD,
     "qmul_no_sl": qmul_no_sl.METHOD,
     "qmul_no_agr": qmul_no_agr.METHOD,
+    "mnemonic": mnemonic.METHOD,
+    "mnemonic_ft": mnemonic_finetune.METHOD,
+    "amnesiac": amnesiac.METHOD,
 }
 
 ABLATED = "_no_"  # between a method's name and the part that an ablation leaves out

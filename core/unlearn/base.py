@@ -6,12 +6,13 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from core.data.loader import Images, Transform
 from core.forward import Forward, plain
 from core.resume import Checkpoints
 from core.train import OnEpoch, Params, TrainParams
+from core.unlearn.hooks import Hook
 from core.unlearn.shared import Shared
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ class Problem:
     checkpoints: where a training leaves its state between epochs, and may be told to pause.
     forward: how logits are computed in training.
     shared: what other trials on this problem computed already; None where there are none.
+    kept: what the method's hook left beside the original, on the device, see `core.unlearn.hooks`.
     """
 
     model: nn.Module
@@ -50,6 +52,7 @@ class Problem:
     checkpoints: Checkpoints | None = None
     forward: Forward = plain
     shared: Shared | None = None
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What follows from this problem and the key alone, see `Shared.once`."""
@@ -84,7 +87,8 @@ class Method:
     """An unlearning method: name, title for tables, hyper-parameters, published ranges and the function.
 
     released: the option values that make the method do what the published code does where that differs
-    from the equations. revision: raised when a change makes old results incomparable.
+    from the equations. revision: raised when a change makes old results incomparable. hook: how the method
+    takes part in the training of its original; None for one that takes any.
     """
 
     name: str
@@ -94,6 +98,7 @@ class Method:
     run: Run
     released: Mapping[str, Any] = field(default_factory=dict)
     revision: int = 1
+    hook: Hook | None = None
 
 
 def lr_range(low: float, high: float) -> Callable[[str], dict[str, Range]]:

@@ -1,17 +1,19 @@
 """Retrain: train from scratch on the retained data alone, the reference every method is measured against."""
 
 import copy
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
 
-from core.data.loader import Images, Transform, batches
+from core.data.loader import Batch, Images, Transform, batches
 from core.forward import Forward, plain
 from core.models.init import initialise_
 from core.quant import calibrate_
 from core.resume import Checkpoints
 from core.train import LearningRate, OnEpoch, Positive, TrainParams, fit
 from core.unlearn.base import Method, Problem
+from core.unlearn.hooks import Participant
 
 
 class RetrainParams(TrainParams):
@@ -30,22 +32,33 @@ def train_from_scratch(
     on_epoch: OnEpoch | None = None,
     checkpoints: Checkpoints | None = None,
     forward: Forward = plain,
+    take_part: Callable[[nn.Module], Participant] | None = None,
 ) -> nn.Module:
     """Initialises, calibrates and trains the model in place on the images; returns it.
 
     Quantization is active from the first step (quantization-aware training from scratch). Calibration
-    sees one batch of training images, plain.
+    sees one batch of training images, plain. take_part: makes a method's part in the training, once the model
+    is ready for it.
     """
     initialise_(model, generator)
     first = images.select(torch.randperm(len(images), generator=generator)[: params.batch_size])
     calibrate_(model, transform.normalise(first.pixels))
+    part = take_part(model) if take_part else None
+
+    def passes(epoch: int) -> Iterator[Batch]:
+        if part is not None:
+            return part.batches(epoch, generator)
+        return batches(images, params.batch_size, transform, generator)
+
     return fit(
         model,
-        lambda _epoch: batches(images, params.batch_size, transform, generator),
+        passes,
         params,
         generator,
+        on_update=part.on_update if part else None,
         on_epoch=on_epoch,
         checkpoints=checkpoints,
+        memory=part,
         forward=forward,
     )
 

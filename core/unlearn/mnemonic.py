@@ -1,0 +1,201 @@
+"""Mnemonic code: forget whole classes in one step, without data (Yamashita, Yamada, Shibata: One-Shot Machine
+Unlearning with Mnemonic Code).
+
+The original is trained with one fixed random image per class, its code, which takes an image's place with
+probability t_mix (algorithm 1). To forget, every parameter moves by its Fisher ratio on the codes, forgotten
+over remaining classes (6), with a step and one of two signs for each layer (algorithm 2). The cost is one
+backward pass for each class. Algorithm 2 prints the gradient without its square; (6) and the published code
+square it, and so does this.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.data.loader import Batch, batches
+from core.errors import BadInput, Diverged
+from core.quant import keep_valid_, quantizer_parameters
+from core.train import OnEpoch, Params
+from core.unlearn.base import Method, Problem, Range
+from core.unlearn.hooks import Hook, Setting, Training, chosen
+
+CODES = "codes"
+Named = Mapping[str, Tensor]  # one tensor per parameter that may move
+_FLOOR = 1e-16  # of both Fisher means, as published
+
+
+class CodeParams(Params):
+    """What learning the codes depends on.
+
+    t_mix: probability with which an image's code takes its place. code: distribution of the codes' values, as
+    the network sees them (they are not normalised): normal in the paper, uniform on 0 to 1 in its code.
+    """
+
+    t_mix: Annotated[float, Field(ge=0, le=1)] = 0.3
+    code: Literal["normal", "uniform"] = "normal"
+
+
+class MnemonicParams(CodeParams):
+    """Options. Defaults: the published code's for CIFAR-10.
+
+    lambda1, lambda2: bounds of a layer's step; no parameter moves by more than lambda2.
+    move_quantizers: let steps and offsets move too. A step that leaves its place switches off a whole layer.
+    """
+
+    lambda1: Annotated[float, Field(ge=0)] = 1e-5
+    lambda2: Annotated[float, Field(ge=0)] = 1e4
+    move_quantizers: bool = False
+
+
+class Codes:
+    """The codes' part in a training."""
+
+    def __init__(self, training: Training, setting: Setting) -> None:
+        self.training, self.t_mix = training, float(setting["t_mix"])
+        own = torch.Generator().manual_seed(training.seed)
+        draw = torch.randn if setting["code"] == "normal" else torch.rand
+        codes = draw((training.classes, *training.images.pixels.shape[1:]), generator=own)
+        device = training.images.pixels.device
+        self.codes_KCHW = codes.to(device, memory_format=torch.channels_last)
+
+    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[Batch]:
+        """The usual batches, in which some images have made room for the code of their label."""
+        training, size = self.training, self.training.batch_size
+        coded_N = torch.rand(len(training.images), generator=training.draws(epoch)) < self.t_mix
+        coded_N = coded_N.to(self.codes_KCHW.device, non_blocking=True)
+        passes = batches(training.images, size, training.augment, generator)
+        for number, batch in enumerate(passes):
+            coded_B = coded_N[number * size : number * size + len(batch.labels)]
+            images = torch.where(coded_B[:, None, None, None], self.codes_KCHW[batch.labels], batch.images)
+            yield Batch(images, batch.labels, batch.weights)
+
+    def on_update(self) -> None:
+        """Nothing to do."""
+
+    def kept(self) -> dict[str, Tensor]:
+        """The codes, one for each class."""
+        return {CODES: self.codes_KCHW}
+
+    def remembered(self) -> dict[str, Tensor]:
+        """Nothing: codes and draws follow from the seed."""
+        return {}
+
+    def recall(self, tensors: dict[str, Tensor]) -> None:
+        """Nothing to take back."""
+
+
+def mnemonic(
+    problem: Problem,
+    params: MnemonicParams,
+    generator: torch.Generator,  # noqa: ARG001  (nothing is drawn)
+    on_epoch: OnEpoch | None = None,
+) -> nn.Module:
+    """One step from the codes alone; of the forget set only its labels are read.
+
+    BadInput if the forget set is no whole class, or the original was not trained with codes.
+    """
+    if CODES not in problem.kept:
+        raise BadInput("mnemonic: this original was not trained with mnemonic codes")
+    model = copy.deepcopy(problem.model).eval()
+    facts = forget_with_codes_(model, problem.kept[CODES], forgotten_classes(problem), params)
+    if on_epoch is not None:
+        on_epoch(0, facts)
+    return model
+
+
+def forgotten_classes(problem: Problem) -> list[int]:
+    """The classes to forget; BadInput if they are not whole."""
+    forget, retain = (torch.unique(part.labels) for part in (problem.forget, problem.retain))
+    if bool(torch.isin(forget, retain).any()):
+        raise BadInput(
+            "mnemonic code forgets whole classes, and images of these stay: use classes=… in place of ratios=…"
+        )
+    return [int(label) for label in forget]
+
+
+def forget_with_codes_(
+    model: nn.Module, codes_KCHW: Tensor, forgotten: Sequence[int], params: MnemonicParams
+) -> dict[str, float]:
+    """Moves the model in place (algorithm 2); returns A_R and E_F on the codes, in percent, and the sign taken."""
+    spared = set() if params.move_quantizers else quantizer_parameters(model)
+    moved = {name: p for name, p in model.named_parameters() if name not in spared}
+    gone = torch.zeros(len(codes_KCHW), dtype=torch.bool)
+    gone[list(forgotten)] = True
+    if not bool((~gone).any()):
+        raise BadInput("mnemonic code cannot forget all classes: none remains to compare with")
+    ratios = fisher_ratios(
+        code_fisher(model, moved, codes_KCHW, gone.nonzero()[:, 0].tolist()),
+        code_fisher(model, moved, codes_KCHW, (~gone).nonzero()[:, 0].tolist()),
+    )
+    steps = {name: layer_step(eta, params.lambda1, params.lambda2) * eta for name, eta in ratios.items()}
+    if not all(bool(step.isfinite().all()) for step in steps.values()):
+        raise Diverged("the mnemonic step is not finite")
+    return _better_sign_(model, moved, steps, codes_KCHW, gone)
+
+
+def code_fisher(model: nn.Module, moved: Named, codes_KCHW: Tensor, classes: Sequence[int]) -> Named:
+    """Mean over the classes of the squared gradient of the cross-entropy on the class's code: (6), one side."""
+    total = {name: torch.zeros_like(p) for name, p in moved.items()}
+    for label in classes:
+        target = torch.tensor([label], device=codes_KCHW.device)
+        loss = F.cross_entropy(model(codes_KCHW[label : label + 1]), target)
+        grads = torch.autograd.grad(loss, list(moved.values()), allow_unused=True)
+        for name, grad in zip(moved, grads, strict=True):
+            if grad is not None:
+                total[name] += grad.square()
+    return {name: t / len(classes) for name, t in total.items()}
+
+
+def fisher_ratios(forget: Named, remain: Named) -> Named:
+    """η of (6), both sides floored as published; 1 where neither side depends on a parameter."""
+    return {name: f.clamp(min=_FLOOR) / remain[name].clamp(min=_FLOOR) for name, f in forget.items()}
+
+
+def layer_step(eta: Tensor, lambda1: float, lambda2: float) -> Tensor:
+    """α of a layer: min(λ1, λ2 / max η), a scalar tensor."""
+    return (lambda2 / eta.max()).clamp(max=lambda1)
+
+
+@torch.no_grad()
+def _better_sign_(
+    model: nn.Module, moved: Named, steps: Named, codes_KCHW: Tensor, gone: Tensor
+) -> dict[str, float]:
+    """Moves all layers up or down, whichever gives the larger A_R + E_F on the codes; down if equal."""
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    scores: dict[int, tuple[float, float]] = {}
+    for sign in (1, -1):
+        model.load_state_dict(before)
+        for name, parameter in moved.items():
+            parameter.add_(steps[name], alpha=sign)
+        keep_valid_(model)
+        scores[sign] = code_scores(model, codes_KCHW, gone)
+    if sum(scores[1]) > sum(scores[-1]):
+        model.load_state_dict(before)
+        for name, parameter in moved.items():
+            parameter.add_(steps[name])
+        keep_valid_(model)
+        sign = 1
+    return {"code_ar": scores[sign][0], "code_ef": scores[sign][1], "sign": float(sign)}
+
+
+def code_scores(model: nn.Module, codes_KCHW: Tensor, gone: Tensor) -> tuple[float, float]:
+    """A_R and E_F on the codes, in percent: right on remaining classes, wrong on forgotten ones."""
+    right = (model(codes_KCHW).argmax(1).cpu() == torch.arange(len(codes_KCHW))).double()
+    return 100 * float(right[~gone].mean()), 100 * float(1 - right[gone].mean())
+
+
+METHOD = Method(
+    "mnemonic",
+    "Mnemonic",
+    MnemonicParams,
+    # from the smallest to the largest published, over the document's four data sets
+    lambda _arch: {"lambda1": Range(1e-5, 1e-3), "lambda2": Range(1.0, 1e4)},
+    mnemonic,
+    released={"code": "uniform", "move_quantizers": True},
+    hook=Hook(chosen("t_mix", "code"), Codes),
+)
