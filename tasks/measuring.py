@@ -4,9 +4,10 @@ import numpy as np
 import torch
 
 from core.errors import BadInput
-from core.metrics import predictions
+from core.metrics import outputs, predictions
 from core.metrics.gap import FIGURES, average_gap
 from core.metrics.mia import svc_mia
+from core.metrics.outputs import OUTPUTS
 from core.metrics.predictions import Predictions
 from tasks import warm
 from tasks.job import Place
@@ -26,9 +27,10 @@ def evaluate(node: Node, _place: Place, store: Store) -> Result:
     train, test = parts["train"], parts["test"]
     index = warm.node_split(torch.from_numpy(train.labels.astype(np.int64)), inputs)
     forget, retain, held = (train.select(part.numpy()) for part in index)
-    if (
-        inputs["scenario"] == "class"
-    ):  # published protocol: the forgotten class leaves test and validation too
+    forgotten = None
+    if inputs["scenario"] == "class":
+        # published protocol: the forgotten class leaves test and validation too
+        forgotten = test.select(test.labels == int(inputs["amount"]))
         test, held = (part.select(part.labels != int(inputs["amount"])) for part in (test, held))
     parent = store.manifest(model_key).record
     row = {
@@ -36,6 +38,7 @@ def evaluate(node: Node, _place: Place, store: Store) -> Result:
         "ra": retain.accuracy,
         "ta": test.accuracy,
         "mia": _attack(retain, test, forget),
+        "ef": 100 - forgotten.accuracy if forgotten else None,
         "va": held.accuracy if len(held) else None,
         "mia_validation": _attack(retain, held, forget) if len(held) else None,
         "forget_count": len(forget),
@@ -74,13 +77,26 @@ def select(node: Node, _place: Place, store: Store) -> Result:
         "candidates": candidates,
         "epochs": search.record.epochs if search else sum(trial.epochs or 0 for trial in found.values()),
     }
-    return Result({}, {}, row)
+    return Result({}, {}, row | _distances(found[best.evaluation], retrain, store))
+
+
+def _distances(chosen: Record, retrain: Record, store: Store) -> dict[str, float]:
+    """How far the chosen model's outputs lie from Retrain's; nothing where older code kept no outputs."""
+    kept = []
+    for model in (chosen.model, retrain.model):
+        if model is None or OUTPUTS not in store.manifest(model).files:
+            return {}
+        kept.append(outputs.unpack(store.read(model, OUTPUTS)))
+    found = outputs.distances(*kept)
+    return {f"activation_{name}": d.activation for name, d in found.items()} | {
+        f"js_{name}": d.js for name, d in found.items()
+    }
 
 
 # what a selection's row takes over from the evaluation that it chose
 _CHOSEN = {
-    *FIGURES, "va", "mia_validation", "params", "tried", "seconds", "flip_rate", "step_drift", "gpu_share", "model",
-    "forget_count", "retain_count", "test_count",
+    *FIGURES, "ef", "va", "mia_validation", "params", "tried", "seconds", "flip_rate", "step_drift", "gpu_share",
+    "model", "forget_count", "retain_count", "test_count",
 }  # fmt: skip
 
 

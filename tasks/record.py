@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION = 3  # 2 has step_drift, 3 has epochs and peak_memory; older rows still read
+SCHEMA_VERSION = 4  # 2 has step_drift, 3 epochs and peak_memory, 4 ef and distances; older rows still read
 
 
 class EpochFact(BaseModel):
@@ -32,6 +32,9 @@ class Record(BaseModel):
 
     fa, ra, ta, mia: forget, retain and test accuracy, and the attack with test images as non-members.
     va, mia_validation: the same two on validation images, which selection reads by default.
+    ef: error on test images of the forgotten class (E_F; A_R is ta, which leaves that class out).
+    activation_…, js_…: of a selected model, mean L2 distance and Jensen-Shannon divergence of its
+    probabilities to Retrain's on a sample of the forget, retain and test images (see `core.metrics.outputs`).
     ag, ag_validation: average gap to Retrain, on an evaluation that was selected.
     seconds: of the method itself. node_seconds: of the whole node. flip_rate: share (0-1) of integer weight
     codes changed against the original. step_drift: mean relative change of the learned step sizes against the
@@ -65,6 +68,13 @@ class Record(BaseModel):
     mia: float | None = None
     va: float | None = None
     mia_validation: float | None = None
+    ef: float | None = None
+    activation_forget: float | None = None
+    activation_retain: float | None = None
+    activation_test: float | None = None
+    js_forget: float | None = None
+    js_retain: float | None = None
+    js_test: float | None = None
     ag: float | None = None
     ag_validation: float | None = None
     forget_count: int | None = None
@@ -107,7 +117,8 @@ _TYPES: dict[str, pa.DataType] = {
     "finished_at": pa.timestamp("us", tz="UTC"),
 } | dict.fromkeys(
     ("amount", "fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds",
-     "node_seconds", "flip_rate", "step_drift", "gpu_share"),
+     "node_seconds", "flip_rate", "step_drift", "gpu_share", "ef", "activation_forget", "activation_retain",
+     "activation_test", "js_forget", "js_retain", "js_test"),
     _REAL,
 )  # fmt: skip
 

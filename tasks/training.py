@@ -14,7 +14,8 @@ from core import checkpoint
 from core.data.splits import pool_indices
 from core.errors import BadInput, Diverged
 from core.forward import Forward, compile_seconds, plain
-from core.metrics import predictions
+from core.metrics import outputs, predictions
+from core.metrics.outputs import OUTPUTS
 from core.quant import quantizer_faults
 from core.quant.export import flip_rate, step_drift, weight_codes
 from core.unlearn import METHODS, Problem
@@ -142,6 +143,8 @@ def _unlearn(
     unlearned, seconds = _timed(lambda: method.run(problem, params, generator, curve.add))
     seconds += partial.spent + shared.saved
     result = _model_result(unlearned, data, seconds, curve, problem.forward)
+    sets = {"forget": problem.forget, "retain": problem.retain, "test": data.test}
+    result.files[OUTPUTS] = outputs.pack(outputs.sampled(unlearned, sets, data.transform))
     result.row["epochs"] = partial.until or inputs["params"].get("epochs")
     if node.kind == "trial":
         result.row["flip_rate"] = flip_rate(weight_codes(model), weight_codes(unlearned))

@@ -3,6 +3,7 @@
 import io
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from core.data.loader import Images, Transform, plain_batches
 from core.errors import BadInput
 
 # what numpy, zipfile and zlib raise on bytes that are no such file
-_DAMAGE = (
+DAMAGE = (
     ValueError, KeyError, TypeError, OSError, EOFError, RuntimeError, NotImplementedError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
@@ -46,19 +47,37 @@ class Predictions:
 @torch.no_grad()
 def predict(model: nn.Module, images: Images, transform: Transform, batch_size: int = 1000) -> Predictions:
     """Runs a model over images in eval mode, without augmentation; the model's mode is restored."""
-    training = model.training
-    model.eval()
     predicted, confidence = [], []
-    for batch in plain_batches(images, batch_size, transform):
-        probabilities_BK = model(batch.images).float().softmax(1)
+    labels = torch.split(images.labels, batch_size)
+    for probabilities_BK, labels_B in zip(
+        _outputs(model, images, transform, batch_size), labels, strict=True
+    ):
         predicted.append(probabilities_BK.argmax(1))
-        confidence.append(probabilities_BK.gather(1, batch.labels[:, None])[:, 0])
-    model.train(training)
+        confidence.append(probabilities_BK.gather(1, labels_B[:, None])[:, 0])
     return Predictions(
         images.labels.cpu().numpy().astype(np.int16),
         torch.cat(predicted).cpu().numpy().astype(np.int16),
         torch.cat(confidence).cpu().numpy(),
     )
+
+
+@torch.no_grad()
+def probabilities(
+    model: nn.Module, images: Images, transform: Transform, batch_size: int = 1000
+) -> torch.Tensor:
+    """Probabilities of all classes, float32 N x classes, in eval mode; the model's mode is restored."""
+    return torch.cat(list(_outputs(model, images, transform, batch_size)))
+
+
+def _outputs(
+    model: nn.Module, images: Images, transform: Transform, batch_size: int
+) -> Iterator[torch.Tensor]:
+    """Probabilities batch by batch, B x classes."""
+    training = model.training
+    model.eval()
+    for batch in plain_batches(images, batch_size, transform):
+        yield model(batch.images).float().softmax(1)
+    model.train(training)
 
 
 def pack(parts: dict[str, Predictions]) -> bytes:
@@ -82,5 +101,5 @@ def unpack(data: bytes) -> dict[str, Predictions]:
                 part: Predictions(*(file[f"{part}_{name}"] for name in ("labels", "predicted", "confidence")))
                 for part in parts
             }
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise BadInput(f"not a predictions file: {error}") from error

@@ -51,3 +51,11 @@ def test_a_selection_copies_them_from_the_evaluation_it_chose(rows):
     _, chosen = rows[selection.selected]
     assert selection.step_drift is not None
     assert [getattr(selection, name) for name in COPIED] == [getattr(chosen, name) for name in COPIED]
+
+
+def test_a_selected_model_has_its_distance_to_retrain(rows):
+    for chosen in of_kind(rows, "select"):
+        for name in ("forget", "retain", "test"):
+            assert 0 < getattr(chosen, f"activation_{name}") <= 2**0.5 + 1e-3
+            assert 0 < getattr(chosen, f"js_{name}") <= 0.694
+    assert all(record.activation_test is None for record in of_kind(rows, "evaluate"))

@@ -1,0 +1,64 @@
+"""A model's probabilities on a fixed sample, kept so that its distance to Retrain needs no accelerator later."""
+
+import io
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core.data.loader import Images, Transform
+from core.errors import BadInput
+from core.metrics.distances import activation_distance, js_divergence
+from core.metrics.predictions import DAMAGE, probabilities
+
+OUTPUTS = "outputs.npz"
+SAMPLE = 1000  # images of a set; the standard error of a mean distance is then below 0.03
+SETS = ("forget", "retain", "test")
+
+
+class Distances(NamedTuple):
+    """Mean distances between two models' outputs on one set of images.
+
+    activation: L2 between the probability vectors, at most √2. js: Jensen-Shannon divergence, at most ln 2.
+    """
+
+    activation: float
+    js: float
+
+
+def spread(count: int, sample: int = SAMPLE) -> Tensor:
+    """At most `sample` positions, evenly spread over so many: int64, the same for every model."""
+    return torch.linspace(0, count - 1, min(count, sample)).round().long()
+
+
+def sampled(model: nn.Module, sets: Mapping[str, Images], transform: Transform) -> dict[str, Tensor]:
+    """The model's probabilities (float16, n x classes, on the CPU) on a spread sample of each set."""
+    return {
+        name: probabilities(model, images.select(spread(len(images))), transform).half().cpu()
+        for name, images in sets.items()
+    }
+
+
+def pack(outputs: Mapping[str, Tensor]) -> bytes:
+    """Named outputs as one compressed array file."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: t.numpy() for name, t in outputs.items()}
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def unpack(data: bytes) -> dict[str, Tensor]:
+    """The inverse of `pack`; BadInput if the bytes are not such a file. Never unpickles."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return {name: torch.from_numpy(file[name]) for name in file.files}
+    except DAMAGE as error:
+        raise BadInput(f"not an outputs file: {error}") from error
+
+
+def distances(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Distances]:
+    """By set, how far two models' outputs lie apart (ALGORITHMS 9.5)."""
+    pairs = {name: (one[name].float(), other[name].float()) for name in SETS if name in one and name in other}
+    return {name: Distances(activation_distance(p, q), js_divergence(p, q)) for name, (p, q) in pairs.items()}
