@@ -6,12 +6,19 @@ from core.unlearn import (
     gradient_ascent,
     influence,
     l1_sparse,
+    label_flip,
+    partial_ascent,
     qmul,
     qmul_no_agr,
     qmul_no_sl,
     random_labels,
     retrain,
+    rfa_lora,
     salun,
+    scrub,
+    sfdn,
+    ssd,
+    unsir,
 )
 from core.unlearn.base import Method, Problem, Range, UnlearnParams
 
@@ -28,6 +35,13 @@ METHODS: dict[str, Method] = {
     "qmul": qmul.METHOD,
     "qmul_no_sl": qmul_no_sl.METHOD,
     "qmul_no_agr": qmul_no_agr.METHOD,
+    "ssd": ssd.METHOD,
+    "sfdn": sfdn.METHOD,
+    "scrub": scrub.METHOD,
+    "unsir": unsir.METHOD,
+    "label_flip": label_flip.METHOD,
+    "partial_ascent": partial_ascent.METHOD,
+    "rfa_lora": rfa_lora.METHOD,
 }
 
 ABLATED = "_no_"  # between a method's name and the part that an ablation leaves out

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.data.loader import Images, Transform
+from core.data.loader import Images, Transform, concat
 from core.metrics.predictions import predict
 from core.models import build
 from core.quant import QuantSpec, calibrate_
@@ -22,6 +22,9 @@ CLASSES = 4
 PLAIN = Transform((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 AUGMENTING = Transform((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), crop_padding=1, flip=True)
 WIDTHS = {"resnet18": 0.01, "mobilenetv2": 0.1}  # 8 channels everywhere, or nearly
+# what makes a run of any method short, of those hyper-parameters that it has
+SHORT = {"epochs": 2, "batch_size": 24, "fisher_samples": 24, "iterations": 3}
+SHORT |= {"noise_steps": 3, "noise_images": 4, "copies": 2}
 FP = QuantSpec()
 W4A4 = QuantSpec(weight_bits=4, activation_bits=4)
 
@@ -60,6 +63,13 @@ def fresh_problem(arch="resnet18"):
     """The same with a model of its own."""
     problem = memorised_problem(arch)
     return replace(problem, model=copy.deepcopy(problem.model))
+
+
+def suited(problem, method):
+    """The problem, or for a method that forgets nothing but whole classes the same images parted by class."""
+    if "random" in method.scenarios or problem.lost_classes():
+        return problem
+    return replace(problem, **parted_by_class(concat(problem.forget, problem.retain), 0))
 
 
 def class_problem(forgotten=0):
