@@ -36,8 +36,8 @@ def amnesiac_figure() -> GridSpec:
     MNIST with MLP, LeNet and ResNet-9, class 3 as in its figure 3; 10 epochs of batches of 64 (inferred). Figure 2 is
     `--set datasets=organamnist --set archs=convnet,alexnet,resnet9`.
     """
-    partial = tuple(f"amnesiac:affected=0.1:rho={share:g}" for share in SHARES)
-    affected = tuple(f"amnesiac:affected={share:g}:rho=0.1" for share in (0.05, 0.25, 0.5))
+    partial = tuple(f"amnesiac:affected=0.1:fraction={share:g}" for share in SHARES)
+    affected = tuple(f"amnesiac:affected={share:g}:fraction=0.1" for share in (0.05, 0.25, 0.5))
     tuned = ("amnesiac:affected=0.1:tune_epochs=2",)
     return GridSpec(
         recipe="amnesiac_figure",
@@ -52,7 +52,7 @@ def amnesiac_figure() -> GridSpec:
             *affected,
             *tuned,
             "label_flip",
-            "label_flip:rho=1",
+            "label_flip:fraction=1",
         ),
         original={"epochs": 10, "batch_size": 64, "lr": 0.01},
         retrain={"epochs": 10},

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from core.unlearn import METHODS
 from orchestrator.spec import GridSpec, node_params
 from orchestrator.trials import AXES, Search, evaluation
-from orchestrator.variants import base_name, hook_label
+from orchestrator.variants import base_name, hook_label, inapplicable
 from tasks.node import Kind, Node, make_node
 
 
@@ -40,6 +40,7 @@ class Plan:
     A method's cell is held by its select node, Retrain's by an evaluate node, and so is the original's.
     hooked: like originals, for those whose training a method took part in; their `method` is original and the
     setting, such as original:mnemonic.
+    left_out: methods of the grid that cannot forget what a problem asks for, with the reason in one line.
     searches: the select node that reads each search node. What a search comes to is not in the plan before it
     has, see `orchestrator.searches`.
     """
@@ -48,6 +49,7 @@ class Plan:
     cells: dict[Cell, str] = field(default_factory=dict)
     originals: dict[Cell, str] = field(default_factory=dict)
     hooked: dict[Cell, str] = field(default_factory=dict)
+    left_out: dict[Cell, str] = field(default_factory=dict)
     searches: dict[str, str] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
@@ -168,7 +170,10 @@ class _Builder:
         original = self._keep(evaluation(self.original, base | {"method": "original", "params": None}))
         self.plan.originals[at] = original.key
         for label in self.spec.methods:
-            if label != "retrain":
+            why = inapplicable(label, scenario)
+            if why:
+                self.plan.left_out[at._replace(method=label)] = why
+            elif label != "retrain":
                 self.plan.cells[at._replace(method=label)] = self._search(label, base, reference).key
 
     def _search(self, label: str, base: dict[str, Any], reference: Node) -> Node:

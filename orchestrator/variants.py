@@ -90,8 +90,20 @@ def _label(name: str, options: dict[str, Any], protocol: Protocol | None) -> str
     return ":".join([name, *(f"{option}={text_of(settings[option])}" for option in sorted(settings))])
 
 
+def inapplicable(label: str, scenario: str) -> str:
+    """Why a method has no cell in a scenario, in one line; nothing if it has one."""
+    method = METHODS[base_name(label)]
+    if scenario in method.scenarios:
+        return ""
+    what, instead = {
+        "random": ("whole classes only", "classes=… in place of ratios=…"),
+        "class": ("random shares only", "ratios=… in place of classes=…"),
+    }[scenario]
+    return f"{label} forgets {what}: set {instead}"
+
+
 def hook_label(method: Method, setting: Mapping[str, Any]) -> str:
-    """A method and what of its hook's setting is not the default: `mnemonic`, `amnesiac:rho=0.1`."""
+    """A method and what of its hook's setting is not the default: `mnemonic`, `amnesiac:fraction=0.1`."""
     assert method.hook is not None
     usual = method.hook.setting(method.params())
     return _label(method.name, {name: v for name, v in setting.items() if v != usual[name]}, None)

@@ -1,7 +1,7 @@
 """Amnesiac unlearning, whole and partial: take back what training on the forgotten images did.
 
 While the original trains, the update of every batch that holds an image to forget is recorded; to forget, the
-recorded updates are subtracted (Graves et al. 2021). The partial form keeps only the share rho of each layer's
+recorded updates are subtracted (Graves et al. 2021). The partial form keeps only a fraction ρ of each layer's
 entries, those that moved most (Gogineni, Nadimi: Layer-wise Partial Machine Unlearning).
 
 With momentum an update also holds part of what earlier batches did, and taking it back from a network that
@@ -31,7 +31,7 @@ COUNTS, SUM, INDEX, VALUE, ENDS = "counts", "sum.", "index.", "value.", "ends."
 class AmnesiacParams(Params):
     """Options; the documents leave most of them open.
 
-    rho: share of each layer's entries that are recorded; 1 is amnesiac unlearning as it was first published.
+    fraction: ρ, the share of each layer's entries that are recorded; 1 is amnesiac unlearning as first published.
     selection: the entries that moved most, or random ones.
     affected: share of an epoch's batches into which the images to forget are gathered; None leaves them where
     shuffling puts them, which with large batches is nearly everywhere (1 - (1 - q)^B of them at a share q).
@@ -41,7 +41,7 @@ class AmnesiacParams(Params):
     tune_epochs, tune_lr: brief fine-tuning on the retain set afterwards, as first published; 0 epochs do none.
     """
 
-    rho: Annotated[float, Field(ge=0, le=1)] = 1.0
+    fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
     selection: Literal["topk", "random"] = "topk"
     affected: Annotated[float, Field(gt=0, le=1)] | None = None
     storage: Literal["sum", "batches"] = "sum"
@@ -87,7 +87,7 @@ class Recorder:
         self._counts[1] += 1
         for (name, parameter), before in zip(self.moved.items(), self._before, strict=True):
             change = (parameter - before).flatten()
-            index = kept_entries(change, self.setting["rho"], self.setting["selection"], self._own)
+            index = kept_entries(change, self.setting["fraction"], self.setting["selection"], self._own)
             self._counts[2] += len(index)
             if self.setting["storage"] == "sum":
                 self._sums[name].index_add_(0, index, change[index])
@@ -124,9 +124,9 @@ class Recorder:
                 self._parts[name] = list(zip(*both, strict=True))
 
 
-def kept_entries(change_n: Tensor, rho: float, selection: str, own: torch.Generator) -> Tensor:
-    """Positions of the ceil(rho n) entries of one layer that are recorded: the largest, or random ones."""
-    count = math.ceil(rho * len(change_n))
+def kept_entries(change_n: Tensor, fraction: float, selection: str, own: torch.Generator) -> Tensor:
+    """Positions of the ceil(fraction n) entries of one layer that are recorded: the largest, or random ones."""
+    count = math.ceil(fraction * len(change_n))
     if count == len(change_n):
         return torch.arange(count, device=change_n.device)
     if selection == "random":
@@ -194,6 +194,8 @@ METHOD = Method(
     lambda _arch: {},  # nothing to search: the training decides
     amnesiac,
     hook=Hook(
-        chosen("rho", "selection", "affected", "storage", "record_quantizers"), Recorder, knows_forget=True
+        chosen("fraction", "selection", "affected", "storage", "record_quantizers"),
+        Recorder,
+        knows_forget=True,
     ),
 )

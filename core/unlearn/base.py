@@ -9,6 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from core.data.loader import Images, Transform
+from core.data.splits import Scenario
+from core.errors import BadInput
 from core.forward import Forward, plain
 from core.resume import Checkpoints
 from core.train import OnEpoch, Params, TrainParams
@@ -16,6 +18,8 @@ from core.unlearn.hooks import Hook
 from core.unlearn.shared import Shared
 
 T = TypeVar("T")
+BOTH: frozenset[Scenario] = frozenset({"random", "class"})
+CLASS_WISE: frozenset[Scenario] = frozenset({"class"})
 
 
 class UnlearnParams(TrainParams):
@@ -58,6 +62,26 @@ class Problem:
         """What follows from this problem and the key alone, see `Shared.once`."""
         return compute() if self.shared is None else self.shared.once(key, compute)
 
+    def lost_classes(self) -> list[int]:
+        """The classes of which no image is retained, ascending; empty in random forgetting."""
+        kept_K = torch.bincount(self.retain.labels, minlength=self.classes)
+        return [label for label, count in enumerate(kept_K.tolist()) if count == 0]
+
+    def whole_classes(self, title: str) -> list[int]:
+        """The classes to forget, ascending, for a method by this title that can forget nothing but whole ones.
+
+        Raises BadInput if an image to forget is of a class of which others are retained.
+        """
+        lost = self.lost_classes()
+        whole = torch.isin(self.forget.labels, torch.tensor(lost, device=self.forget.labels.device))
+        if not bool(whole.all()):
+            raise BadInput(
+                f"{title} forgets whole classes, and {int((~whole).sum())} of {len(whole)} images to forget are of"
+                " classes that are retained: forget a class (classes=0, ratios=[]), or leave the method out"
+            )
+        asked = set(self.forget.labels.tolist())
+        return [label for label in lost if label in asked]
+
 
 @dataclass(frozen=True)
 class Range:
@@ -87,8 +111,9 @@ class Method:
     """An unlearning method: name, title for tables, hyper-parameters, published ranges and the function.
 
     released: the option values that make the method do what the published code does where that differs
-    from the equations. revision: raised when a change makes old results incomparable. hook: how the method
-    takes part in the training of its original; None for one that takes any.
+    from the equations. revision: raised when a change makes old results incomparable. scenarios: what it can
+    forget: a random share of the images, whole classes, or either; it refuses anything else by BadInput. hook: how
+    it takes part in the training of its original; None for one that takes any.
     """
 
     name: str
@@ -98,6 +123,7 @@ class Method:
     run: Run
     released: Mapping[str, Any] = field(default_factory=dict)
     revision: int = 1
+    scenarios: frozenset[Scenario] = BOTH
     hook: Hook | None = None
 
 

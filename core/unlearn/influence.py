@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from core.data.loader import Batch, Images, plain_batches
 from core.errors import Diverged
-from core.quant import keep_valid_, quantizer_parameters
+from core.quant import keep_valid_
 from core.train import OnEpoch, Params
 from core.unlearn.base import Method, Problem, Range
+from core.unlearn.parameters import Vector, filled, moved_parameters
 
-Vector = list[Tensor]  # one tensor per parameter that may move
 RELEASED_N = 1000  # the published recursion's constant N, and about how many retain samples it reads
 
 
@@ -54,8 +54,7 @@ def influence(
 ) -> nn.Module:
     """One Newton-like step away from the forget set, in eval mode throughout."""
     model = copy.deepcopy(problem.model).eval()
-    spared = set() if params.move_quantizers else quantizer_parameters(model)
-    moved: Vector = [p for name, p in model.named_parameters() if name not in spared]
+    moved: Vector = list(moved_parameters(model, params.move_quantizers).values())
 
     seed = int(torch.randint(2**62, (), generator=generator))
 
@@ -118,7 +117,7 @@ def gradient_sum(model: nn.Module, moved: Vector, passes: Iterator[Batch]) -> Ve
     total = [torch.zeros_like(p) for p in moved]
     for batch in passes:
         loss = F.cross_entropy(model(batch.images), batch.labels, reduction="sum")
-        torch._foreach_add_(total, _filled(torch.autograd.grad(loss, moved, allow_unused=True), moved))
+        torch._foreach_add_(total, filled(torch.autograd.grad(loss, moved, allow_unused=True), moved))
     return total
 
 
@@ -129,7 +128,7 @@ def fisher_product(model: nn.Module, moved: Vector, direction: Vector, passes: I
         losses_B = _losses(model, batch)
         along_B = _along(losses_B, moved, direction)
         grads = torch.autograd.grad(losses_B, moved, along_B, allow_unused=True)
-        torch._foreach_add_(total, _filled(grads, moved))
+        torch._foreach_add_(total, filled(grads, moved))
         count += len(losses_B)
     torch._foreach_div_(total, float(count))
     return total
@@ -149,13 +148,9 @@ def _losses(model: nn.Module, batch: Batch) -> Tensor:
 def _along(losses_B: Tensor, moved: Vector, direction: Vector) -> Tensor:
     """Directional derivative of every loss: Jᵀu is linear in u, so its derivative by u along d is J d."""
     u_B = torch.zeros_like(losses_B, requires_grad=True)
-    grads = _filled(torch.autograd.grad(losses_B, moved, u_B, create_graph=True, allow_unused=True), moved)
+    grads = filled(torch.autograd.grad(losses_B, moved, u_B, create_graph=True, allow_unused=True), moved)
     product = torch.stack([(g * d).sum() for g, d in zip(grads, direction, strict=True)]).sum()
     return torch.autograd.grad(product, u_B, retain_graph=True)[0].detach()
-
-
-def _filled(grads: tuple[Tensor | None, ...], like: Vector) -> Vector:
-    return [torch.zeros_like(p) if g is None else g for g, p in zip(grads, like, strict=True)]
 
 
 def dot(a: Vector, b: Vector) -> Tensor:
@@ -197,7 +192,7 @@ def rank_one_update(
     """
     first = next(passes())
     one = Batch(first.images[:1], first.labels[:1], None)
-    g1 = _filled(torch.autograd.grad(_losses(model, one).sum(), moved, allow_unused=True), moved)
+    g1 = filled(torch.autograd.grad(_losses(model, one).sum(), moved, allow_unused=True), moved)
     along_g1 = per_sample_products(model, moved, g1, passes())[1:].tolist()
     along_v = per_sample_products(model, moved, v, passes())[1:].tolist()
     omega, c = 1.0, 0.0

@@ -21,7 +21,7 @@ from core.data.loader import Batch, batches
 from core.errors import BadInput, Diverged
 from core.quant import keep_valid_, quantizer_parameters
 from core.train import OnEpoch, Params
-from core.unlearn.base import Method, Problem, Range
+from core.unlearn.base import CLASS_WISE, Method, Problem, Range
 from core.unlearn.hooks import Hook, Setting, Training, chosen
 
 CODES = "codes"
@@ -99,23 +99,14 @@ def mnemonic(
 
     BadInput if the forget set is no whole class, or the original was not trained with codes.
     """
+    forgotten = problem.whole_classes("Mnemonic")
     if CODES not in problem.kept:
         raise BadInput("mnemonic: this original was not trained with mnemonic codes")
     model = copy.deepcopy(problem.model).eval()
-    facts = forget_with_codes_(model, problem.kept[CODES], forgotten_classes(problem), params)
+    facts = forget_with_codes_(model, problem.kept[CODES], forgotten, params)
     if on_epoch is not None:
         on_epoch(0, facts)
     return model
-
-
-def forgotten_classes(problem: Problem) -> list[int]:
-    """The classes to forget; BadInput if they are not whole."""
-    forget, retain = (torch.unique(part.labels) for part in (problem.forget, problem.retain))
-    if bool(torch.isin(forget, retain).any()):
-        raise BadInput(
-            "mnemonic code forgets whole classes, and images of these stay: use classes=… in place of ratios=…"
-        )
-    return [int(label) for label in forget]
 
 
 def forget_with_codes_(
@@ -197,5 +188,6 @@ METHOD = Method(
     lambda _arch: {"lambda1": Range(1e-5, 1e-3), "lambda2": Range(1.0, 1e4)},
     mnemonic,
     released={"code": "uniform", "move_quantizers": True},
+    scenarios=CLASS_WISE,
     hook=Hook(chosen("t_mix", "code"), Codes),
 )

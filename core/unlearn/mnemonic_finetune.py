@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from core.data.loader import concat
-from core.train import LearningRate, OnEpoch, TrainParams, fit
-from core.unlearn.base import Method, Problem, Range
+from core.train import LearningRate, OnEpoch, fit
+from core.unlearn.base import CLASS_WISE, Method, Problem, Range, UnlearnParams
+from core.unlearn.gradient_norms import gradient_probe
 from core.unlearn.hooks import Training
-from core.unlearn.mnemonic import CODES, Codes, MnemonicParams, forget_with_codes_, forgotten_classes
+from core.unlearn.mnemonic import CODES, Codes, MnemonicParams, forget_with_codes_
 
 
-class MnemonicFinetuneParams(MnemonicParams, TrainParams):
+class MnemonicFinetuneParams(MnemonicParams, UnlearnParams):
     """The options of both: how the codes are learned, and how they are used."""
 
     lr: LearningRate = 0.01
@@ -28,7 +29,7 @@ def mnemonic_finetune(
     on_epoch: OnEpoch | None = None,
 ) -> nn.Module:
     """Fine-tunes on forget and retain set mixed with codes, then takes the one step of `mnemonic`."""
-    forgotten = forgotten_classes(problem)
+    forgotten = problem.whole_classes("Mnemonic fine-tuning")
     model = copy.deepcopy(problem.model)
     seed = int(torch.randint(2**62, (), generator=generator))
     images = concat(problem.forget, problem.retain)
@@ -39,6 +40,7 @@ def mnemonic_finetune(
         lambda epoch: codes.batches(epoch, generator),
         params,
         generator,
+        epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
         checkpoints=problem.checkpoints,
         forward=problem.forward,
@@ -54,4 +56,5 @@ METHOD = Method(
     lambda _arch: {"lambda1": Range(1e-5, 1e-3), "lambda2": Range(1.0, 1e4)},
     mnemonic_finetune,
     released={"code": "uniform", "move_quantizers": True, "decay_quantizers": True},
+    scenarios=CLASS_WISE,
 )

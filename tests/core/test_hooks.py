@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hooked import SHORT, hooked, trained_with
 from test_resume import CutOff, Memory
-from toy_problem import PLAIN, class_problem, differing, seeded
+from toy_problem import HOOKED_TRAINING, PLAIN, class_problem, differing, seeded, suited, trained_with
 
 from core.data.loader import concat
 from core.errors import BadInput
@@ -22,7 +21,7 @@ IDLE = {"mnemonic": {"t_mix": 0.0}, "amnesiac": {}}
 
 def plain_training(problem):
     images = concat(problem.forget, problem.retain)
-    return train_from_scratch(problem.model, images, PLAIN, SHORT, seeded(1))
+    return train_from_scratch(problem.model, images, PLAIN, HOOKED_TRAINING, seeded(1))
 
 
 @every_hook
@@ -68,14 +67,21 @@ def test_an_original_without_the_hook_is_one_clear_line(method):
 def test_the_global_generator_is_left_alone(method):
     torch.manual_seed(17)
     state = torch.get_rng_state()
-    problem = hooked(class_problem(), method)
+    problem = suited(class_problem(), method)
     method.run(problem, method.params(), seeded(), None)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @every_hook
 def test_what_was_kept_is_never_changed(method):
-    problem = hooked(class_problem(), method)
+    problem = suited(class_problem(), method)
     before = {name: t.clone() for name, t in problem.kept.items()}
     method.run(replace(problem), method.params(), seeded(), None)
     assert differing(before, dict(problem.kept)) == []
+
+
+@every_hook
+def test_no_search_varies_what_the_training_depends_on(method):
+    """Else every trial would train an original of its own."""
+    setting = method.hook.setting(method.params())
+    assert not setting.keys() & method.space("resnet18").keys()

@@ -5,8 +5,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hooked import hooked, trained_with, training_of
-from toy_problem import CLASSES, PLAIN, class_problem, differing, fresh_problem, parameters_of, seeded
+from toy_problem import (
+    CLASSES,
+    PLAIN,
+    class_problem,
+    differing,
+    fresh_problem,
+    parameters_of,
+    seeded,
+    suited,
+    trained_with,
+    training_of,
+)
 
 from core.data.loader import concat
 from core.errors import Diverged
@@ -78,11 +88,11 @@ def test_the_sum_is_what_the_updates_of_affected_batches_were():
         assert torch.allclose(parameter - total, start[name], atol=1e-5), name
 
 
-@pytest.mark.parametrize("rho", [0.1, 1.0])
-def test_batches_kept_one_by_one_sum_to_the_same(rho):
+@pytest.mark.parametrize("fraction", [0.1, 1.0])
+def test_batches_kept_one_by_one_sum_to_the_same(fraction):
     models = []
     for storage in ("sum", "batches"):
-        model, part = recorded(fresh_problem(), rho=rho, storage=storage)
+        model, part = recorded(fresh_problem(), fraction=fraction, storage=storage)
         subtract_(model, part.kept())
         models.append(parameters_of(model))
     assert all(torch.allclose(models[0][name], models[1][name], atol=1e-6) for name in models[0])
@@ -102,18 +112,18 @@ def test_nothing_recorded_nothing_undone():
 
 
 def test_a_share_of_zero_undoes_nothing():
-    model, part = recorded(fresh_problem(), rho=0.0)
+    model, part = recorded(fresh_problem(), fraction=0.0)
     before = parameters_of(model)
     subtract_(model, part.kept())
     assert differing(before, parameters_of(model)) == []
 
 
 @pytest.mark.parametrize("selection", ["topk", "random"])
-@pytest.mark.parametrize("rho", [0.01, 0.1, 0.25, 0.5, 1.0])
-def test_every_layer_keeps_its_share_of_entries(rho, selection):
-    _, part = recorded(fresh_problem(), epochs=1, rho=rho, selection=selection, storage="batches")
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.25, 0.5, 1.0])
+def test_every_layer_keeps_its_share_of_entries(fraction, selection):
+    _, part = recorded(fresh_problem(), epochs=1, fraction=fraction, selection=selection, storage="batches")
     total, affected, entries = part.kept()[COUNTS].tolist()
-    assert entries == affected * sum(math.ceil(rho * p.numel()) for p in part.moved.values())
+    assert entries == affected * sum(math.ceil(fraction * p.numel()) for p in part.moved.values())
     assert 0 < affected <= total
     kept = part.kept()
     stored = sum(kept[key].nbytes for key in kept if key.startswith(("index.", "value.")))
@@ -130,8 +140,8 @@ def test_the_largest_changes_of_a_layer_are_kept():
 
 def test_the_network_moves_further_the_more_is_kept():
     norms = []
-    for rho in (0.01, 0.1, 0.5, 1.0):
-        model, part = recorded(fresh_problem(), epochs=1, rho=rho)
+    for fraction in (0.01, 0.1, 0.5, 1.0):
+        model, part = recorded(fresh_problem(), epochs=1, fraction=fraction)
         norms.append(subtract_(model, part.kept()))
     assert norms == sorted(norms)
     assert norms[0] > 0
@@ -146,7 +156,7 @@ def test_quantizers_stay_unless_asked():
 
 
 def test_a_record_that_is_not_finite_ends_the_trial():
-    problem = hooked(class_problem(), AMNESIAC)
+    problem = suited(class_problem(), AMNESIAC)
     kept = dict(problem.kept)
     name = next(key for key in kept if key.startswith(SUM))
     kept[name] = torch.full_like(kept[name], float("nan"))
@@ -155,7 +165,7 @@ def test_a_record_that_is_not_finite_ends_the_trial():
 
 
 def test_the_share_of_affected_batches_is_told():
-    problem = hooked(class_problem(), AMNESIAC)
+    problem = suited(class_problem(), AMNESIAC)
     told = []
     AMNESIAC.run(problem, AmnesiacParams(tune_epochs=2), seeded(), lambda *fact: told.append(fact))
     total, affected, entries = problem.kept[COUNTS].tolist()

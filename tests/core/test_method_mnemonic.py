@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hooked import hooked, training_of
 from torch.nn import functional as F
 from toy_problem import (
     CLASSES,
@@ -16,7 +15,9 @@ from toy_problem import (
     fresh_problem,
     parameters_of,
     seeded,
+    suited,
     toy_images,
+    training_of,
     two_class_problem,
 )
 
@@ -124,7 +125,7 @@ def test_no_parameter_moves_by_more_than_lambda2(lambdas):
 
 
 def test_without_a_step_nothing_moves():
-    problem = hooked(class_problem(), MNEMONIC)
+    problem = suited(class_problem(), MNEMONIC)
     found = MNEMONIC.run(problem, MnemonicParams(lambda1=0.0), seeded(), None)
     assert differing(found, problem.model) == []
 
@@ -158,8 +159,8 @@ def test_scores_are_read_off_the_codes():
 
 
 def test_images_that_are_no_whole_class_are_one_clear_line():
-    problem = hooked(fresh_problem(), MNEMONIC)
-    with pytest.raises(BadInput, match=r"whole classes.*classes="):
+    problem = suited(fresh_problem(), MNEMONIC)
+    with pytest.raises(BadInput, match=r"Mnemonic forgets whole classes"):
         MNEMONIC.run(problem, MnemonicParams(), seeded(), None)
 
 
@@ -170,7 +171,7 @@ def test_all_classes_at_once_are_one_clear_line():
 
 
 def test_one_step_reads_no_image():
-    problem = hooked(two_class_problem(), MNEMONIC)
+    problem = suited(two_class_problem(), MNEMONIC)
     found = MNEMONIC.run(problem, MnemonicParams(), seeded(), None)
     for part in (problem.forget, problem.retain):
         part.pixels.zero_()

@@ -4,12 +4,14 @@ import inspect
 import math
 from dataclasses import replace
 from functools import cache
+from typing import get_args
 
 import pytest
 import torch
 from pydantic import ValidationError
 from toy_problem import (
     CLASSES,
+    SHORT,
     class_problem,
     differing,
     fresh_problem,
@@ -18,12 +20,14 @@ from toy_problem import (
     parameters_of,
     seeded,
     state_of,
+    suited,
     two_class_problem,
     untrained_problem,
 )
 
 from core.data import DATASETS
 from core.data.loader import Images
+from core.data.splits import Scenario
 from core.errors import BadInput
 from core.models import MODELS
 from core.quant import QuantSpec, quantizer_faults
@@ -40,9 +44,12 @@ CASES = [
 ]
 MOBILE_CASES = [("mobilenetv2", name, "paper") for name in ("ft", "iu", "salun", "qmul") if name in METHODS]
 ITERATIVE = [name for name, m in METHODS.items() if issubclass(m.params, TrainParams) and name != "retrain"]
-WITHOUT_FORGET_DATA = [name for name in ("retrain", "ft", "l1_sparse") if name in METHODS]
-NO_RANDOMNESS = {("iu", "paper")}  # one deterministic step on plain images
-SHORT = {"epochs": 2, "batch_size": 24, "fisher_samples": 24, "iterations": 3}
+WITHOUT_FORGET_DATA = [name for name in ("retrain", "ft", "l1_sparse", "sfdn", "amnesiac") if name in METHODS]
+# one edit, measured on plain images or recorded before
+NO_RANDOMNESS = {(n, p) for n in ("iu", "ssd", "mnemonic", "amnesiac") for p in PROTOCOLS} - {
+    ("iu", "released")
+}
+CLASS_WISE = [name for name, m in METHODS.items() if "random" not in m.scenarios]
 
 every_case = pytest.mark.parametrize(("arch", "name", "protocol"), CASES + MOBILE_CASES)
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
@@ -51,17 +58,18 @@ every_method = pytest.mark.parametrize("method", METHODS.values(), ids=lambda m:
 def short_params(name, protocol="paper"):
     method = METHODS[name]
     shortened = {key: value for key, value in SHORT.items() if key in method.params.model_fields}
-    return method.params(**shortened, **(method.released if protocol == "released" else {}))
+    return method.params(**shortened | (method.released if protocol == "released" else {}))
 
 
 def run(problem, name, protocol="paper", seed=0, on_epoch=None):
-    return METHODS[name].run(problem, short_params(name, protocol), seeded(seed), on_epoch)
+    method = METHODS[name]
+    return method.run(suited(problem, method), short_params(name, protocol), seeded(seed), on_epoch)
 
 
 @cache
 def result(arch, name, protocol, seed=0):
     """(problem, unlearned model) of one run, shared by the tests that only look."""
-    problem = fresh_problem(arch)
+    problem = suited(fresh_problem(arch), METHODS[name])
     return problem, run(problem, name, protocol, seed)
 
 
@@ -78,7 +86,7 @@ def test_the_original_is_left_bit_identical_and_in_its_mode(arch, name, protocol
 @every_case
 def test_the_data_are_left_alone(arch, name, protocol):
     problem, _ = result(arch, name, protocol)
-    given_problem = memorised_problem(arch)
+    given_problem = suited(memorised_problem(arch), METHODS[name])
     for used, given in ((problem.forget, given_problem.forget), (problem.retain, given_problem.retain)):
         assert torch.equal(used.pixels, given.pixels)
         assert torch.equal(used.labels, given.labels)
@@ -120,18 +128,18 @@ def poisoned(images):
 
 @pytest.mark.parametrize("name", WITHOUT_FORGET_DATA)
 def test_methods_on_retained_data_never_read_the_forget_set(name):
-    problem = fresh_problem()
+    problem = suited(fresh_problem(), METHODS[name])
     blind = run(replace(problem, forget=poisoned(problem.forget)), name)
     assert differing(blind, result("resnet18", name, "paper")[1]) == []
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - set(WITHOUT_FORGET_DATA)))
 def test_the_poison_would_be_noticed(name):
-    problem = fresh_problem()
+    problem = suited(fresh_problem(), METHODS[name])
     poison = replace(problem, forget=poisoned(problem.forget))
     try:
         found = run(poison, name)
-    except (IndexError, RuntimeError):
+    except (IndexError, RuntimeError, BadInput):
         return
     assert differing(found, result("resnet18", name, "paper")[1])  # RL replaces the labels, not the pixels
 
@@ -193,6 +201,31 @@ def test_relabelling_a_whole_class_forgets_it_and_retraining_never_learns_it(nam
     assert loss_on(unlearned, problem.forget) > math.log(CLASSES)  # less likely than by chance
 
 
+@pytest.mark.parametrize("name", CLASS_WISE)
+def test_a_method_for_whole_classes_refuses_any_other_problem_in_one_line(name):
+    with pytest.raises(BadInput) as caught:
+        METHODS[name].run(fresh_problem(), short_params(name), seeded(), None)
+    assert METHODS[name].title in str(caught.value)
+    assert "24 of 24 images to forget are of classes that are retained" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_method_can_forget_is_declared():
+    assert all(m.scenarios for m in METHODS.values())
+    assert all(m.scenarios <= set(get_args(Scenario)) for m in METHODS.values())
+    assert CLASS_WISE == ["unsir"]
+
+
+@pytest.mark.parametrize("forgotten", [0, 2])
+def test_lost_classes_are_those_of_which_no_image_is_retained(forgotten):
+    problem = class_problem(forgotten)
+    assert problem.lost_classes() == problem.whole_classes("a method") == [forgotten]
+    assert fresh_problem().lost_classes() == []
+    never_seen = replace(problem, classes=CLASSES + 1)
+    assert never_seen.lost_classes() == [forgotten, CLASSES]
+    assert never_seen.whole_classes("a method") == [forgotten]
+
+
 # --- every way to quantize
 
 QUANTIZATIONS = ("fp", "2w", "4w4a-lsq", "4w4a-pact", "4w4a-dsq", "4w4a-perchannel", "4w8a-released")
@@ -201,7 +234,7 @@ QUANTIZATIONS = ("fp", "2w", "4w4a-lsq", "4w4a-pact", "4w4a-dsq", "4w4a-perchann
 @every_method
 @pytest.mark.parametrize("label", QUANTIZATIONS)
 def test_every_method_works_on_every_quantization(label, method):
-    problem = untrained_problem(QuantSpec.parse(label))
+    problem = suited(untrained_problem(QuantSpec.parse(label)), method)
     before = state_of(problem.model)
     shortened = {key: value for key, value in SHORT.items() if key in method.params.model_fields}
     params = method.params(**shortened | ({"epochs": 1} if "epochs" in shortened else {}))
@@ -285,7 +318,10 @@ def test_released_options_are_valid_and_differ_from_the_defaults(method):
         assert getattr(default, option) != value
 
 
-@pytest.mark.parametrize("name", [*ITERATIVE, "retrain"])
+FROM_QMUL = ["retrain", "ft", "ga", "rl", "l1_sparse", "salun", "qmul", "qmul_no_sl", "qmul_no_agr"]
+
+
+@pytest.mark.parametrize("name", FROM_QMUL)
 def test_released_methods_decay_quantizers_because_the_code_has_a_single_group(name):
     """Section 2: all iterative unlearners build ONE SGD over all parameters."""
     assert METHODS[name].released["decay_quantizers"] is True
@@ -316,13 +352,25 @@ PUBLISHED = {
     "qmul_no_agr": {"lr": (1e-3, 1e-1)},
     "retrain": {},
 }
+CHOSEN = {
+    "ssd": {"alpha": (1, 100)},
+    "sfdn": {"alpha": (1e-7, 1e-5)},
+    "scrub": {"lr": (1e-4, 1e-2)},
+    "unsir": {"lr": (1e-3, 1e-1)},
+    "label_flip": {"lr": (1e-3, 1e-1), "fraction": (0.01, 1)},
+    "partial_ascent": {"lr": (1e-5, 1e-3), "fraction": (0.01, 1)},
+    "rfa_lora": {"lr": (1e-3, 1e-1)},
+    "mnemonic": {"lambda1": (1e-5, 1e-3), "lambda2": (1, 1e4)},
+    "mnemonic_ft": {"lambda1": (1e-5, 1e-3), "lambda2": (1, 1e4)},
+    "amnesiac": {},
+}
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_search_ranges_are_the_published_ones(name):
-    """Section 10."""
+@pytest.mark.parametrize("name", METHODS)
+def test_search_ranges_are_the_published_ones_or_our_own(name):
+    """Section 10; a method from elsewhere, whose source has no range, has one chosen around its settings."""
     space = METHODS[name].space("resnet18")
-    assert {key: (found.low, found.high) for key, found in space.items()} == PUBLISHED[name]
+    assert {key: (found.low, found.high) for key, found in space.items()} == (PUBLISHED | CHOSEN)[name]
 
 
 @pytest.mark.parametrize("name", ["qmul", "qmul_no_sl", "qmul_no_agr"])
@@ -333,9 +381,18 @@ def test_qmul_searches_a_decade_higher_on_mobilenetv2(name):
 
 def test_published_epochs_and_rates_are_the_defaults():
     epochs = {name: METHODS[name].params().epochs for name in ("retrain", *ITERATIVE)}
-    assert (epochs["retrain"], epochs["ga"]) == (160, 5)
-    assert {epochs[name] for name in ITERATIVE if name != "ga"} == {10}
-    assert METHODS["retrain"].params().lr == 0.1
+    others = {
+        "retrain": 160,
+        "ga": 5,
+        "partial_ascent": 5,
+        "label_flip": 3,
+        "scrub": 3,
+        "unsir": 2,
+        "rfa_lora": 5,
+    }
+    assert epochs == {name: others.get(name, 10) for name in epochs}
+    rates = {"retrain": 0.1, "ga": 1e-4, "partial_ascent": 1e-4, "scrub": 5e-4, "unsir": 0.02}
+    assert {name: METHODS[name].params().lr for name in rates} == rates
 
 
 @every_method

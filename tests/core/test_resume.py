@@ -4,7 +4,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy_problem import AUGMENTING, CLASSES, FP, W4A4, WIDTHS, seeded, toy_images, untrained_problem
+from toy_problem import (
+    AUGMENTING,
+    CLASSES,
+    FP,
+    SHORT,
+    W4A4,
+    WIDTHS,
+    seeded,
+    suited,
+    toy_images,
+    untrained_problem,
+)
 
 from core.errors import BadInput
 from core.models import build
@@ -80,7 +91,13 @@ def test_leaving_states_changes_nothing():
 
 ITERATIVE = [name for name, method in METHODS.items() if "epochs" in method.params.model_fields]
 # what a method remembers, draws or measures between epochs differs most under these
-OPTIONS = {"qmul": [{}, {"label_refresh": "epoch"}, {"labels": "random", "weights": "half", "probe": 8}]}
+OPTIONS = {
+    "qmul": [{}, {"label_refresh": "epoch"}, {"labels": "random", "weights": "half", "probe": 8}],
+    "label_flip": [{"refresh": refresh, "selection": "random"} for refresh in ("step", "epoch", "once")],
+    "partial_ascent": [{}, {"refresh": "once", "objective": "min_max"}],
+    "unsir": [{"impair": 2}],
+    "rfa_lora": [{}, {"target": "pair", "aligned": 3}],
+}
 
 
 @pytest.mark.parametrize("protocol", ["paper", "released"])
@@ -88,9 +105,11 @@ OPTIONS = {"qmul": [{}, {"label_refresh": "epoch"}, {"labels": "random", "weight
     ("name", "options"), [(name, options) for name in ITERATIVE for options in OPTIONS.get(name, [{}])]
 )
 def test_a_method_that_pauses_goes_on_bit_for_bit(name, options, protocol):
-    method, problem = METHODS[name], untrained_problem(W4A4)
+    method = METHODS[name]
+    problem = suited(untrained_problem(W4A4), method)
     released = method.released if protocol == "released" else {}
-    params = method.params(**{**released, **options, "epochs": 4, "lr": 0.02, "batch_size": 12})
+    short = {key: value for key, value in SHORT.items() if key in method.params.model_fields}
+    params = method.params(**{**short, **released, **options, "epochs": 4, "lr": 0.02, "batch_size": 12})
 
     def run(checkpoints):
         said = []

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.data.loader import Images, Transform
+from core.data.loader import Images, Transform, concat
 from core.metrics.predictions import predict
 from core.models import build
 from core.quant import QuantSpec, calibrate_
 from core.train import TrainParams
 from core.unlearn import Problem
+from core.unlearn.hooks import Training
 from core.unlearn.random_labels import epoch_in_order
 from core.unlearn.retrain import train_from_scratch
 
@@ -22,6 +23,9 @@ CLASSES = 4
 PLAIN = Transform((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 AUGMENTING = Transform((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), crop_padding=1, flip=True)
 WIDTHS = {"resnet18": 0.01, "mobilenetv2": 0.1}  # 8 channels everywhere, or nearly
+# what makes a run of any method short, of those hyper-parameters that it has
+SHORT = {"epochs": 2, "batch_size": 24, "fisher_samples": 24, "iterations": 3}
+SHORT |= {"noise_steps": 3, "noise_images": 4, "copies": 2}
 FP = QuantSpec()
 W4A4 = QuantSpec(weight_bits=4, activation_bits=4)
 
@@ -60,6 +64,40 @@ def fresh_problem(arch="resnet18"):
     """The same with a model of its own."""
     problem = memorised_problem(arch)
     return replace(problem, model=copy.deepcopy(problem.model))
+
+
+def suited(problem, method):
+    """The problem as a method needs it: a whole class to forget, what its hook keeps of a training."""
+    if "random" not in method.scenarios and not problem.lost_classes():
+        problem = replace(problem, **parted_by_class(concat(problem.forget, problem.retain), 0))
+    if method.hook is None or problem.kept:
+        return problem
+    return replace(problem, kept=trained_with(problem, method)[1].kept())
+
+
+HOOKED_TRAINING = TrainParams(epochs=2, lr=0.05, batch_size=24)
+
+
+def training_of(problem, model, batch_size=24, seed=5):
+    """A training on all of the problem's images, the forget set sensitive."""
+    images = concat(problem.forget, problem.retain)
+    sensitive = torch.arange(len(images)) < len(problem.forget)
+    return Training(model, images, PLAIN, problem.classes, batch_size, seed, sensitive)
+
+
+def trained_with(problem, method, params=None, checkpoints=None):
+    """(model, participant) of a training from scratch in which the method's hook took part."""
+    setting, parts = method.hook.setting(params or method.params()), []
+
+    def take_part(model):
+        parts.append(method.hook.start(training_of(problem, model), setting))
+        return parts[-1]
+
+    model, images = copy.deepcopy(problem.model), concat(problem.forget, problem.retain)
+    train_from_scratch(
+        model, images, PLAIN, HOOKED_TRAINING, seeded(1), None, checkpoints, take_part=take_part
+    )
+    return model, parts[-1]
 
 
 def class_problem(forgotten=0):
