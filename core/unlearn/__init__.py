@@ -2,6 +2,7 @@
 
 from core.errors import BadInput, unknown
 from core.unlearn import (
+    bad_teacher,
     finetune,
     gradient_ascent,
     influence,
@@ -38,6 +39,7 @@ METHODS: dict[str, Method] = {
     "ssd": ssd.METHOD,
     "sfdn": sfdn.METHOD,
     "scrub": scrub.METHOD,
+    "bad_teacher": bad_teacher.METHOD,
     "unsir": unsir.METHOD,
     "label_flip": label_flip.METHOD,
     "partial_ascent": partial_ascent.METHOD,

@@ -353,6 +353,7 @@ CHOSEN = {
     "ssd": {"alpha": (1, 100)},
     "sfdn": {"alpha": (1e-7, 1e-5)},
     "scrub": {"lr": (1e-4, 1e-2)},
+    "bad_teacher": {"lr": (1e-3, 1e-1)},
     "unsir": {"lr": (1e-3, 1e-1)},
     "label_flip": {"lr": (1e-3, 1e-1), "fraction": (0.01, 1)},
     "partial_ascent": {"lr": (1e-5, 1e-3), "fraction": (0.01, 1)},
@@ -382,6 +383,7 @@ def test_published_epochs_and_rates_are_the_defaults():
         "label_flip": 3,
         "scrub": 3,
         "unsir": 2,
+        "bad_teacher": 1,
         "rfa_lora": 5,
     }
     assert epochs == {name: others.get(name, 10) for name in epochs}
