@@ -42,7 +42,8 @@ CASES = [
     for protocol in PROTOCOLS
     if protocol == "paper" or method.released
 ]
-MOBILE_CASES = [("mobilenetv2", name, "paper") for name in ("ft", "iu", "salun", "qmul") if name in METHODS]
+ON_MOBILE = ("ft", "iu", "salun", "qmul", "ssd", "sfdn", "label_flip", "unsir", "rfa_lora")
+MOBILE_CASES = [("mobilenetv2", name, "paper") for name in ON_MOBILE if name in METHODS]
 ITERATIVE = [name for name, m in METHODS.items() if issubclass(m.params, TrainParams) and name != "retrain"]
 WITHOUT_FORGET_DATA = [name for name in ("retrain", "ft", "l1_sparse", "sfdn") if name in METHODS]
 NO_RANDOMNESS = {("iu", "paper"), ("ssd", "paper"), ("ssd", "released")}  # one edit, measured on plain images
