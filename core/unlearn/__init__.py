@@ -3,6 +3,7 @@
 from core.errors import BadInput, unknown
 from core.unlearn import (
     amnesiac,
+    bad_teacher,
     finetune,
     gradient_ascent,
     influence,
@@ -41,6 +42,7 @@ METHODS: dict[str, Method] = {
     "ssd": ssd.METHOD,
     "sfdn": sfdn.METHOD,
     "scrub": scrub.METHOD,
+    "bad_teacher": bad_teacher.METHOD,
     "unsir": unsir.METHOD,
     "label_flip": label_flip.METHOD,
     "partial_ascent": partial_ascent.METHOD,

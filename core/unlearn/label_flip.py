@@ -5,27 +5,22 @@ Each update moves only a share of every layer's entries (`PartialUpdates`), whic
 """
 
 import copy
-from collections.abc import Iterator
 
 import torch
 from torch import nn
 
-from core.data.loader import Batch
+from core.data.loader import batches, concat
 from core.train import OnEpoch, Positive, fit
 from core.unlearn.base import Method, Problem, Range
 from core.unlearn.gradient_norms import gradient_probe
 from core.unlearn.partial import PartialParams, PartialUpdates
-from core.unlearn.random_labels import Order, epoch_in_order, random_labels
+from core.unlearn.random_labels import random_labels
 
 
 class LabelFlipParams(PartialParams):
-    """Options beside those of partial updates. The source trains for few epochs with Adam; the loop here is SGD.
-
-    order: joint mixes both sets in one pass; sequential takes all of the forget set, then the retain set.
-    """
+    """Few epochs, as published, there with Adam; the loop here is SGD."""
 
     epochs: Positive = 3
-    order: Order = "joint"
 
 
 def label_flip(
@@ -36,13 +31,10 @@ def label_flip(
     forget = problem.forget.relabelled(labels_N)
     model = copy.deepcopy(problem.model)
     partial = PartialUpdates(model, params, generator)
-
-    def epochs(_epoch: int) -> Iterator[Batch]:
-        return epoch_in_order(forget, problem.retain, params.order, params, problem, generator)
-
+    everything = concat(forget, problem.retain)
     return fit(
         model,
-        epochs,
+        lambda _epoch: batches(everything, params.batch_size, problem.augment, generator),
         params,
         generator,
         on_gradient=partial.mask_gradients,

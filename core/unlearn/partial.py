@@ -19,7 +19,7 @@ class PartialParams(UnlearnParams):
 
     fraction: ρ, the share of each layer's entries, rounded up, so that of a single number (a step) any share
     is all of it; 1 leaves the method as it is, 0 moves nothing. A layer is one parameter tensor.
-    selection: topk takes the entries with the largest absolute gradient, random draws them.
+    selection: topk takes the entries with the largest absolute gradient, random draws them, on the CPU.
     refresh: how long a choice lasts: step, epoch (that of its first step), or once.
     partly: all parameters, or weights alone, while biases, normalisation and quantizers move freely.
     """

@@ -5,33 +5,29 @@ number.
 """
 
 import copy
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from torch import nn
 
-from core.data.loader import Batch, batches
+from core.data.loader import batches, concat
 from core.train import LearningRate, OnEpoch, Positive, fit
 from core.unlearn.base import Method, Problem, Range
 from core.unlearn.gradient_ascent import ascent_loss
 from core.unlearn.gradient_norms import gradient_probe
 from core.unlearn.partial import PartialParams, PartialUpdates
-from core.unlearn.random_labels import Order, epoch_in_order
 
 
 class PartialAscentParams(PartialParams):
     """Options beside those of partial updates; epochs and learning rate are GA's.
 
     objective: ascent climbs the forget set's loss and reads nothing else. min_max also descends the retain
-    set's: an epoch goes over both sets, forget images with the opposite sign, summed as in eq. (13).
-    order: of the two sets under min_max.
+    set's: an epoch mixes both sets, forget images with the opposite sign, summed as in eq. (13).
     """
 
     epochs: Positive = 5
     lr: LearningRate = 1e-4
     objective: Literal["ascent", "min_max"] = "ascent"
-    order: Order = "joint"
 
 
 def partial_ascent(
@@ -40,16 +36,12 @@ def partial_ascent(
     """Moves a share of every layer's entries up the forget set's loss."""
     model = copy.deepcopy(problem.model)
     partial = PartialUpdates(model, params, generator)
-    descended, climbed = problem.retain.weighted(-1.0), problem.forget.weighted(1.0)
-
-    def epochs(_epoch: int) -> Iterator[Batch]:
-        if params.objective == "ascent":
-            return batches(problem.forget, params.batch_size, problem.augment, generator)
-        return epoch_in_order(climbed, descended, params.order, params, problem, generator)
-
+    images = problem.forget
+    if params.objective == "min_max":
+        images = concat(images.weighted(1.0), problem.retain.weighted(-1.0))
     return fit(
         model,
-        epochs,
+        lambda _epoch: batches(images, params.batch_size, problem.augment, generator),
         params,
         generator,
         loss=ascent_loss,

@@ -8,20 +8,18 @@ before the fake quantizers and are merged in the end: the network that leaves ha
 """
 
 import copy
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.data.loader import Batch, Images, plain_batches
+from core.data.loader import Batch, Images, batches, concat, plain_batches
 from core.train import EpochFacts, LearningRate, OnEpoch, Positive, autocast, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.feature_targets import Target, Targets, feature_targets
 from core.unlearn.gradient_norms import gradient_probe
 from core.unlearn.low_rank import add_low_rank_, merged, weighted_layers
-from core.unlearn.random_labels import Order, epoch_in_order
 
 
 class RFAParams(UnlearnParams):
@@ -34,7 +32,6 @@ class RFAParams(UnlearnParams):
     of the nearest other class if none of its own is retained.
     aligned: at the inputs of how many layers, the last ones, features are aligned; 1 is the classifier's
     input. Maps count by their means over pixels.
-    order: joint mixes both sets in one pass; sequential takes all of the forget set, then the retain set.
     """
 
     epochs: Positive = 5
@@ -45,7 +42,6 @@ class RFAParams(UnlearnParams):
     forget_weight: Annotated[float, Field(ge=0)] = 1.0
     target: Target = "mean"
     aligned: Positive = 1
-    order: Order = "joint"
 
 
 class Features(nn.Module):
@@ -87,11 +83,8 @@ def rfa_lora(
     model = copy.deepcopy(problem.model)
     trainable = add_low_rank_(model, params.rank, params.alpha, generator)
     features = Features(model, params.aligned)
-    forget, retain = _marked(problem, params, targets)
+    images = _marked(problem, params, targets)
     probe = gradient_probe(model, problem, params)
-
-    def epochs(_epoch: int) -> Iterator[Batch]:
-        return epoch_in_order(forget, retain, params.order, params, problem, generator)
 
     def loss(h_BD: Tensor, batch: Batch) -> Tensor:
         with torch.no_grad(), autocast(batch.images.device, params.precision):
@@ -103,7 +96,7 @@ def rfa_lora(
 
     fit(
         features,
-        epochs,
+        lambda _epoch: batches(images, params.batch_size, problem.augment, generator),
         params,
         generator,
         loss=loss,
@@ -125,12 +118,12 @@ def alignment_loss(h_BD: Tensor, pre_BD: Tensor, targets: Targets, batch: Batch)
     return ((h_BD - aim_BD).square().sum(1) * batch.weights).mean() / targets.scale
 
 
-def _marked(problem: Problem, params: RFAParams, targets: Targets) -> tuple[Images, Images]:
+def _marked(problem: Problem, params: RFAParams, targets: Targets) -> Images:
     """Both sets under the labels of `alignment_loss`, weighed so that its mean is λ_r L_r + λ_f L_f."""
     n_f, n_r = len(problem.forget), len(problem.retain)
     forget = problem.forget.relabelled(targets.row_of).weighted(params.forget_weight * (n_f + n_r) / n_f)
     kept = problem.retain.relabelled(torch.full_like(problem.retain.labels, -1))
-    return forget, kept.weighted(params.retain_weight * (n_f + n_r) / n_r)
+    return concat(forget, kept.weighted(params.retain_weight * (n_f + n_r) / n_r))
 
 
 def _targets(problem: Problem, params: RFAParams, before: Features, seed: int) -> Targets:

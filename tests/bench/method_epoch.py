@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -78,7 +78,8 @@ def _compared(case: Case, repeats: int, warm_ups: int) -> Epochs:
     variants = {PLAIN: lambda: _plain(problem, case.batch)}
     methods = {words.title(name): name for name in METHODS}
     for title, name in methods.items():
-        variants[title] = _run(METHODS[name], problem, case)
+        method = METHODS[name]
+        variants[title] = _run(method, problem if "random" in method.scenarios else _by_class(problem), case)
     text = (
         f"{named(case.arch, case.device)}, width {case.width:g}, {case.pixels} px, {case.forget} images to forget, "
         f"{case.retain:,} to retain, batch {case.batch}"
@@ -99,6 +100,13 @@ def problem_of(case: Case) -> Problem:
     problem = Problem(model.eval(), forget, retain, CLASSES, transform, device)
     _train(model, problem, case.batch)
     return problem
+
+
+def _by_class(problem: Problem) -> Problem:
+    """As many images of either set, those to forget under a label that no other has."""
+    forget, retain = problem.forget, problem.retain
+    others = retain.relabelled(1 + retain.labels % (CLASSES - 1))
+    return replace(problem, forget=forget.relabelled(torch.zeros_like(forget.labels)), retain=others)
 
 
 def _plain(problem: Problem, batch: int) -> None:

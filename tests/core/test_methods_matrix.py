@@ -42,7 +42,8 @@ CASES = [
     for protocol in PROTOCOLS
     if protocol == "paper" or method.released
 ]
-MOBILE_CASES = [("mobilenetv2", name, "paper") for name in ("ft", "iu", "salun", "qmul") if name in METHODS]
+ON_MOBILE = ("ft", "iu", "salun", "qmul", "ssd", "sfdn", "label_flip", "unsir", "rfa_lora")
+MOBILE_CASES = [("mobilenetv2", name, "paper") for name in ON_MOBILE if name in METHODS]
 ITERATIVE = [name for name, m in METHODS.items() if issubclass(m.params, TrainParams) and name != "retrain"]
 WITHOUT_FORGET_DATA = [name for name in ("retrain", "ft", "l1_sparse", "sfdn", "amnesiac") if name in METHODS]
 # one edit, measured on plain images or recorded before
@@ -356,6 +357,7 @@ CHOSEN = {
     "ssd": {"alpha": (1, 100)},
     "sfdn": {"alpha": (1e-7, 1e-5)},
     "scrub": {"lr": (1e-4, 1e-2)},
+    "bad_teacher": {"lr": (1e-3, 1e-1)},
     "unsir": {"lr": (1e-3, 1e-1)},
     "label_flip": {"lr": (1e-3, 1e-1), "fraction": (0.01, 1)},
     "partial_ascent": {"lr": (1e-5, 1e-3), "fraction": (0.01, 1)},
@@ -388,6 +390,7 @@ def test_published_epochs_and_rates_are_the_defaults():
         "label_flip": 3,
         "scrub": 3,
         "unsir": 2,
+        "bad_teacher": 1,
         "rfa_lora": 5,
     }
     assert epochs == {name: others.get(name, 10) for name in epochs}

@@ -17,13 +17,14 @@ from core.quant import QuantSpec
 from core.train import Precision, TrainParams
 from core.unlearn import METHODS, Method, Problem
 from core.unlearn.retrain import train_from_scratch
-from tests.core.toy_problem import AUGMENTING, CLASSES, PLAIN, toy_images, toy_model
+from tests.core.toy_problem import AUGMENTING, CLASSES, PLAIN, suited, toy_images, toy_model
 from tests.gpu_check.deviation import Deviations, Item, distance
 from tests.gpu_check.quantizer_items import without_dropout_
 
 CPU = torch.device("cpu")
 BATCH, PIXELS = 16, 16
 SHORT = {"epochs": 1, "batch_size": BATCH, "fisher_samples": BATCH, "iterations": 3, "lr": 0.01}
+SHORT |= {"noise_images": 4, "noise_steps": 5}
 # In units of the way that the epoch went, and of its loss.
 FULL_PRECISION = {"parameters": 0.1, "buffers": 0.1, "loss": 0.01}
 QUANTIZED, BFLOAT16 = {"loss": 0.1}, {"loss": 0.25}
@@ -82,7 +83,7 @@ def _run(
     params = method.params(**{k: v for k, v in given.items() if k in method.params.model_fields})
     losses: list[float] = []
     model = method.run(
-        _problem(arch, quant, device),
+        suited(_problem(arch, quant, device), method),
         params,
         torch.Generator().manual_seed(draw),
         lambda _epoch, facts: losses.append(facts.get("loss", 0.0)),
