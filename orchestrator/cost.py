@@ -3,11 +3,13 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cache
 from statistics import median
 from typing import Any
 
-from core.data import DATASETS, DatasetInfo
-from core.models import MODELS
+from core.data import DATASETS, DatasetInfo, dataset_info
+from core.models import model_info
 from orchestrator.memory import MemoryModel
 from orchestrator.paces import NetworkPace, Pace, image_work
 from orchestrator.searches import expected
@@ -109,7 +111,7 @@ class CostModel:
         """Predicting every image, loading, packing and committing."""
         i, pace = node.inputs, self._network(node)
         predicted = sum(_images(_info(node), i["limit"])) * pace.prediction * _per_image(node, _AT_ONCE, pace)
-        return predicted + pace.node * (i["width"] / MODELS[i["arch"]].width) ** 2
+        return predicted + pace.node * (i["width"] / model_info(i["arch"]).width) ** 2
 
     def _evaluation(self, node: Node) -> float:
         """The attack with test images, and again with validation images if there are any."""
@@ -142,7 +144,16 @@ def _share(node: Node) -> float:
 
 
 def _info(node: Node) -> DatasetInfo:
-    return DATASETS[node.inputs["dataset"]]
+    return _known(node.inputs["dataset"])
+
+
+@cache
+def _known(dataset: str) -> DatasetInfo:
+    """A folder that nobody has read yet is taken to have CIFAR-10's images and classes."""
+    info, guess = dataset_info(dataset), DATASETS["cifar10"]
+    if info.classes:
+        return info
+    return replace(info, classes=guess.classes, train_size=guess.train_size, test_size=guess.test_size)
 
 
 def _images(info: DatasetInfo, limit: Mapping[str, int | None] | None) -> tuple[int, int]:

@@ -7,12 +7,17 @@ import torch
 from torch import nn
 
 from core.errors import unknown
+from core.models.alexnet import alexnet
+from core.models.convnet import convnet
 from core.models.init import initialise_
+from core.models.lenet import lenet
+from core.models.mlp import mlp
 from core.models.mobilenetv2 import mobilenetv2, mobilenetv2_full_precision
 from core.models.resnet import resnet18, resnet18_full_precision
+from core.models.resnet9 import resnet9
 from core.quant import QuantSpec, quantize_
 
-__all__ = ["MODELS", "ModelInfo", "build", "initialise_"]
+__all__ = ["MODELS", "ModelInfo", "build", "initialise_", "model_info"]
 
 
 @dataclass(frozen=True)
@@ -20,39 +25,81 @@ class ModelInfo:
     """A network: how it is made, the paper's width and quantization, and its cost.
 
     make: constructor from classes, width and quantization, which may ask for other blocks.
-    full_precision: names of the layers that a quantization setting leaves alone, beside both ends.
     width: the paper's channel multiplier.
-    paper_quant: the quantization that the paper states.
-    released_quant: the one that its published code has (ALGORITHMS 6.5).
+    paper_quant: the quantization that the paper states; for a network it has not, that of its ResNet-18.
+    released_quant: the one that its published code has (ALGORITHMS 6.5), likewise.
     megamacs: multiply-accumulates (10^6) of one 32-pixel image at the paper's width, for estimates.
+    full_precision: names of the layers that a quantization setting leaves alone, beside both ends.
     """
 
     make: Callable[[int, float, QuantSpec], nn.Module]
-    full_precision: Callable[[QuantSpec], tuple[str, ...]]
     width: float
     paper_quant: QuantSpec
     released_quant: QuantSpec
     megamacs: float
+    full_precision: Callable[[QuantSpec], tuple[str, ...]] = lambda _quant: ()
 
 
 MODELS: dict[str, ModelInfo] = {
     "resnet18": ModelInfo(
         resnet18,
-        resnet18_full_precision,
         width=1.0,
         paper_quant=QuantSpec.parse("4w4a"),
         released_quant=QuantSpec.parse("4w8a-released"),
         megamacs=555.0,
+        full_precision=resnet18_full_precision,
     ),
     "mobilenetv2": ModelInfo(
         mobilenetv2,
-        mobilenetv2_full_precision,
         width=0.5,
         paper_quant=QuantSpec.parse("2w"),
         released_quant=QuantSpec.parse("2w-released"),
         megamacs=28.0,
+        full_precision=mobilenetv2_full_precision,
+    ),
+    "mlp": ModelInfo(
+        mlp,
+        width=1.0,
+        paper_quant=QuantSpec.parse("4w4a"),
+        released_quant=QuantSpec.parse("4w8a-released"),
+        megamacs=0.51,
+    ),
+    "lenet": ModelInfo(
+        lenet,
+        width=1.0,
+        paper_quant=QuantSpec.parse("4w4a"),
+        released_quant=QuantSpec.parse("4w8a-released"),
+        megamacs=0.65,
+    ),
+    "convnet": ModelInfo(
+        convnet,
+        width=1.0,
+        paper_quant=QuantSpec.parse("4w4a"),
+        released_quant=QuantSpec.parse("4w8a-released"),
+        megamacs=50.7,
+    ),
+    "alexnet": ModelInfo(
+        alexnet,
+        width=1.0,
+        paper_quant=QuantSpec.parse("4w4a"),
+        released_quant=QuantSpec.parse("4w8a-released"),
+        megamacs=62.7,
+    ),
+    "resnet9": ModelInfo(
+        resnet9,
+        width=1.0,
+        paper_quant=QuantSpec.parse("4w4a"),
+        released_quant=QuantSpec.parse("4w8a-released"),
+        megamacs=379.0,
     ),
 }
+
+
+def model_info(name: str) -> ModelInfo:
+    """What is known of a network. Raises BadInput, with the nearest valid name, for one that is not there."""
+    if name not in MODELS:
+        raise unknown("architecture", name, MODELS)
+    return MODELS[name]
 
 
 def build(
@@ -73,9 +120,7 @@ def build(
         quant: what to quantize; the paper's setting for this network if None. BadInput if its quantizer is
             unknown, does not take the bits, or it contradicts itself.
     """
-    if name not in MODELS:
-        raise unknown("architecture", name, MODELS)
-    info = MODELS[name]
+    info = model_info(name)
     quant = info.paper_quant if quant is None else quant
     model = info.make(classes, info.width if width is None else width, quant)
     quantize_(initialise_(model, generator), quant, info.full_precision(quant))

@@ -28,7 +28,8 @@ def initialise_(model: nn.Module, generator: torch.Generator) -> nn.Module:
         elif isinstance(module, nn.Linear):
             bound = 1 / math.sqrt(module.in_features)
             _fill_uniform_(module.weight, bound, generator)
-            _fill_uniform_(module.bias, bound, generator)
+            if module.bias is not None:
+                _fill_uniform_(module.bias, bound, generator)
         elif isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_parameters()
         elif isinstance(module, nn.PReLU):
