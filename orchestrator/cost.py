@@ -59,6 +59,7 @@ class CostModel:
     def __init__(self, pace: Pace, limit: LimitSpec | None = None) -> None:
         self.pace, self.limit = pace, limit.model_dump() if limit else None
         self.memory = MemoryModel()
+        self._network_pace = cache(pace.network)
         self._ratios: list[float] = []
         self._own: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
 
@@ -121,7 +122,7 @@ class CostModel:
         return sum(self.pace.attack.at(min(retain, outside)) for outside in (test, held) if outside)
 
     def _network(self, node: Node) -> NetworkPace:
-        return self.pace.network(node.inputs["arch"])
+        return self._network_pace(node.inputs["arch"])
 
 
 _AT_ONCE = 1000  # images of a prediction's batch, see `core.metrics.predictions.predict`

@@ -110,7 +110,8 @@ class GridSpec(Part):
         for dataset in self.datasets:
             dataset_info(dataset)
         for arch in (*self.archs, *self.widths):
-            model_info(arch)
+            if not model_info(arch).scales and self.width(arch) != 1:
+                raise BadInput(f"widths.{arch}={self.width(arch):g}: it comes in one width; leave it out")
         for name in self.params:
             if name not in (ALL, *METHODS):
                 raise unknown("method", name, (ALL, *METHODS))

@@ -28,6 +28,7 @@ _TITLES = {
     "resnet9": "ResNet-9",
     ORIGINAL: "Original",
 }
+_OUTSIDE = ("folder", "tv")  # what comes after them is a name that no registry holds
 _QUANTIZERS = {
     "lsq_plus": "LSQ+",
     "lsq": "LSQ",
@@ -39,8 +40,13 @@ _HOUR, _MINUTE = 3600, 60
 
 
 def title(name: str) -> str:
-    """A dataset's, network's or method's name for tables; `Q-MUL (order sequential)` for a variant's label."""
+    """A dataset's, network's or method's name for tables; `Q-MUL (order sequential)` for a variant's label.
+
+    `flowers, 128 px` for a folder of images, `swin_t` for a network of torchvision.
+    """
     method, *options = name.split(":")
+    if method in _OUTSIDE and options:
+        return ", ".join([options[0], *(f"{pixels} px" for pixels in options[1:])])
     if method not in METHODS:
         return _TITLES.get(name, name)
     words = ", ".join(option.replace("=", " ", 1) for option in options)
