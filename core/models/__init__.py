@@ -28,25 +28,27 @@ from core.quant import QuantSpec, quantize_
 
 __all__ = ["MODELS", "ModelInfo", "build", "initialise_", "model_info"]
 
+_PAPER, _RELEASED = QuantSpec.parse("4w4a"), QuantSpec.parse("4w8a-released")  # of ResNet-18
+
 
 @dataclass(frozen=True)
 class ModelInfo:
     """A network: how it is made, the paper's width and quantization, and its cost.
 
     make: constructor from classes, width and quantization, which may ask for other blocks.
+    megamacs: multiply-accumulates (10^6) of one 32-pixel image at the paper's width, for estimates.
     width: the paper's channel multiplier.
     paper_quant: the quantization that the paper states; for a network it has not, that of its ResNet-18.
     released_quant: the one that its published code has (ALGORITHMS 6.5), likewise.
-    megamacs: multiply-accumulates (10^6) of one 32-pixel image at the paper's width, for estimates.
     full_precision: names of the layers that a quantization setting leaves alone, beside both ends.
     scales: False for a network that comes in one width.
     """
 
     make: Callable[[int, float, QuantSpec], nn.Module]
-    width: float
-    paper_quant: QuantSpec
-    released_quant: QuantSpec
     megamacs: float
+    width: float = 1.0
+    paper_quant: QuantSpec = _PAPER
+    released_quant: QuantSpec = _RELEASED
     full_precision: Callable[[QuantSpec], tuple[str, ...]] = lambda _quant: ()
     scales: bool = True
 
@@ -54,9 +56,6 @@ class ModelInfo:
 MODELS: dict[str, ModelInfo] = {
     "resnet18": ModelInfo(
         resnet18,
-        width=1.0,
-        paper_quant=QuantSpec.parse("4w4a"),
-        released_quant=QuantSpec.parse("4w8a-released"),
         megamacs=555.0,
         full_precision=resnet18_full_precision,
     ),
@@ -68,41 +67,11 @@ MODELS: dict[str, ModelInfo] = {
         megamacs=28.0,
         full_precision=mobilenetv2_full_precision,
     ),
-    "mlp": ModelInfo(
-        mlp,
-        width=1.0,
-        paper_quant=QuantSpec.parse("4w4a"),
-        released_quant=QuantSpec.parse("4w8a-released"),
-        megamacs=0.51,
-    ),
-    "lenet": ModelInfo(
-        lenet,
-        width=1.0,
-        paper_quant=QuantSpec.parse("4w4a"),
-        released_quant=QuantSpec.parse("4w8a-released"),
-        megamacs=0.65,
-    ),
-    "convnet": ModelInfo(
-        convnet,
-        width=1.0,
-        paper_quant=QuantSpec.parse("4w4a"),
-        released_quant=QuantSpec.parse("4w8a-released"),
-        megamacs=50.7,
-    ),
-    "alexnet": ModelInfo(
-        alexnet,
-        width=1.0,
-        paper_quant=QuantSpec.parse("4w4a"),
-        released_quant=QuantSpec.parse("4w8a-released"),
-        megamacs=62.7,
-    ),
-    "resnet9": ModelInfo(
-        resnet9,
-        width=1.0,
-        paper_quant=QuantSpec.parse("4w4a"),
-        released_quant=QuantSpec.parse("4w8a-released"),
-        megamacs=379.0,
-    ),
+    "mlp": ModelInfo(mlp, megamacs=0.51),
+    "lenet": ModelInfo(lenet, megamacs=0.65),
+    "convnet": ModelInfo(convnet, megamacs=50.7),
+    "alexnet": ModelInfo(alexnet, megamacs=62.7),
+    "resnet9": ModelInfo(resnet9, megamacs=379.0),
 }
 
 
@@ -122,9 +91,6 @@ def model_info(name: str) -> ModelInfo:
 def _torchvision_info(name: str) -> ModelInfo:
     return ModelInfo(
         partial(torchvision_network, name),
-        width=1.0,
-        paper_quant=QuantSpec.parse("4w4a"),
-        released_quant=QuantSpec.parse("4w8a-released"),
         megamacs=torchvision_megamacs(name),
         full_precision=partial(torchvision_full_precision, name),
         scales=False,
