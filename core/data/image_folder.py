@@ -88,10 +88,20 @@ def _square(data: bytes, pixels: int, where: Path) -> Images:
     """One image as uint8 RGB (3, pixels, pixels); grey ones get three equal channels."""
     try:
         with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
-            width, height = image.size
-            if width * height <= LARGEST:
+            fault = _fault(image)
+            if fault is None:
                 square = ImageOps.fit(image.convert("RGB"), (pixels, pixels), Image.Resampling.BILINEAR)
                 return np.asarray(square).transpose(2, 0, 1)
     except Exception as error:  # the decoders raise OSError, SyntaxError, ValueError, struct.error and more
         raise BadInput(f"{where}: image cannot be decoded ({type(error).__name__})") from error
-    raise BadInput(f"{where}: image is {width}×{height} px, expected at most {LARGEST:,} pixels")
+    raise BadInput(f"{where}: image {fault}")
+
+
+def _fault(image: Image.Image) -> str | None:
+    """Why an image is not decoded, from its header alone; None if it is."""
+    width, height = image.size
+    if width * height > LARGEST:
+        return f"is {width}×{height} px, expected at most {LARGEST:,} pixels"
+    if image.mode.startswith("I"):  # Pillow would clip it to white
+        return "has 16 bits per channel, expected 8"
+    return None
