@@ -122,6 +122,11 @@ def test_a_missing_folder_is_asked_for(tmp_path, missing):
         ),
         ("test/bee/2.png", encoded(noise(np.random.default_rng(0), 64), "BMP"), "image cannot be decoded"),
         (
+            "test/bee/2.png",
+            encoded(np.zeros((64, 64), np.uint16)),
+            "image has 16 bits per channel, expected 8",
+        ),
+        (
             "test/dog/0.png",
             encoded(noise(np.random.default_rng(0), 64)),
             "test/dog is a class without training",
