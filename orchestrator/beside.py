@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from core.data import DATASETS
-from core.models import MODELS
+from core.data import dataset_info
+from core.models import model_info
 from core.quant import QuantSpec
 from core.unlearn import METHODS
 from core.unlearn.retrain import RetrainParams
@@ -109,7 +109,8 @@ def _terms(spec: GridSpec, at: Cell, methods: Sequence[str], seeds: int) -> tupl
 def _smaller(spec: GridSpec, at: Cell) -> list[str]:
     """Where the networks are trained on less than the paper's, or otherwise."""
     trained = {k: v for k, v in {**spec.original, **spec.retrain}.items() if k != "epochs"}
-    augments = DATASETS[at.dataset].crop_padding or DATASETS[at.dataset].flip
+    info = dataset_info(at.dataset)
+    augments = info.crop_padding or info.flip
     return [
         *([words.images(at.dataset, spec)] if _limited(spec, at.dataset) else []),
         *_width(spec, at.arch),
@@ -122,7 +123,7 @@ def _smaller(spec: GridSpec, at: Cell) -> list[str]:
 
 
 def _width(spec: GridSpec, arch: str) -> list[str]:
-    ours, paper = spec.width(arch), MODELS[arch].width
+    ours, paper = spec.width(arch), model_info(arch).width
     if ours == paper:
         return []
     return [f"width × {ours:g}" + ("" if paper == 1 else f" instead of {paper:g}")]
@@ -133,7 +134,7 @@ def _epochs(who: str, ours: int, paper: int) -> list[str]:
 
 
 def _limited(spec: GridSpec, dataset: str) -> bool:
-    limit, info = spec.data.limit, DATASETS[dataset]
+    limit, info = spec.data.limit, dataset_info(dataset)
     kept = ((limit.train, info.train_size), (limit.test, info.test_size)) if limit else ()
     return any(images is not None and images < size for images, size in kept)
 
@@ -141,7 +142,7 @@ def _limited(spec: GridSpec, dataset: str) -> bool:
 def _choices(spec: GridSpec, at: Cell, methods: Sequence[str]) -> list[str]:
     """What the grid decides where the paper's text and its code differ, or where the paper is silent."""
     said = ["the equations, not the published code"] if spec.protocol == "paper" else []
-    if at.quant != MODELS[at.arch].paper_quant.label and not _printed_label(at):
+    if at.quant != model_info(at.arch).paper_quant.label and not _printed_label(at):
         said.append(f"quantization {at.quant}")
     fixed = [
         name

@@ -3,11 +3,13 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cache
 from statistics import median
 from typing import Any
 
-from core.data import DATASETS, DatasetInfo
-from core.models import MODELS
+from core.data import DATASETS, DatasetInfo, dataset_info
+from core.models import model_info
 from orchestrator.memory import MemoryModel
 from orchestrator.paces import NetworkPace, Pace, image_work
 from orchestrator.searches import expected
@@ -57,6 +59,7 @@ class CostModel:
     def __init__(self, pace: Pace, limit: LimitSpec | None = None) -> None:
         self.pace, self.limit = pace, limit.model_dump() if limit else None
         self.memory = MemoryModel()
+        self._network_pace = cache(pace.network)
         self._ratios: list[float] = []
         self._own: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
 
@@ -109,7 +112,7 @@ class CostModel:
         """Predicting every image, loading, packing and committing."""
         i, pace = node.inputs, self._network(node)
         predicted = sum(_images(_info(node), i["limit"])) * pace.prediction * _per_image(node, _AT_ONCE, pace)
-        return predicted + pace.node * (i["width"] / MODELS[i["arch"]].width) ** 2
+        return predicted + pace.node * (i["width"] / model_info(i["arch"]).width) ** 2
 
     def _evaluation(self, node: Node) -> float:
         """The attack with test images, and again with validation images if there are any."""
@@ -119,7 +122,7 @@ class CostModel:
         return sum(self.pace.attack.at(min(retain, outside)) for outside in (test, held) if outside)
 
     def _network(self, node: Node) -> NetworkPace:
-        return self.pace.network(node.inputs["arch"])
+        return self._network_pace(node.inputs["arch"])
 
 
 _AT_ONCE = 1000  # images of a prediction's batch, see `core.metrics.predictions.predict`
@@ -142,7 +145,16 @@ def _share(node: Node) -> float:
 
 
 def _info(node: Node) -> DatasetInfo:
-    return DATASETS[node.inputs["dataset"]]
+    return _known(node.inputs["dataset"])
+
+
+@cache
+def _known(dataset: str) -> DatasetInfo:
+    """A folder that nobody has read yet is taken to have CIFAR-10's images and classes."""
+    info, guess = dataset_info(dataset), DATASETS["cifar10"]
+    if info.classes:
+        return info
+    return replace(info, classes=guess.classes, train_size=guess.train_size, test_size=guess.test_size)
 
 
 def _images(info: DatasetInfo, limit: Mapping[str, int | None] | None) -> tuple[int, int]:

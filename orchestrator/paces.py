@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import BadInput
-from core.models import MODELS
+from core.models import model_info
 
 FILE = Path(__file__).with_name("paces.json")
 Device = Literal["cpu", "cuda"]
@@ -34,7 +34,7 @@ class Work(NamedTuple):
 
 def image_work(arch: str, width: float, pixels: int, batch: int) -> Work:
     """Of a forward pass over an image of `pixels`² in a batch, at a channel multiplier."""
-    info, area = MODELS[arch], (pixels / 32) ** 2
+    info, area = model_info(arch), (pixels / 32) ** 2
     wider = width / info.width
     return Work(info.megamacs / 1000 * wider**2 * area, wider * area, 1 / batch)
 
@@ -98,8 +98,16 @@ class Pace(_Measured):
     words: str = ""
 
     def network(self, arch: str) -> NetworkPace:
-        """A network's pace; one that was never measured is taken for the first."""
-        return self.networks.get(arch) or next(iter(self.networks.values()))
+        """A network's pace; one that was never measured is taken for the first, by multiply-accumulates.
+
+        What it gains from compiling nobody knows.
+        """
+        if arch in self.networks:
+            return self.networks[arch]
+        name, first = next(iter(self.networks.items()))
+        share = model_info(arch).megamacs / model_info(name).megamacs
+        smaller = {field: share * getattr(first, field) for field in ("values", "node")}
+        return first.model_copy(update={**smaller, "compiling": None})
 
 
 class _File(_Measured):
@@ -142,7 +150,7 @@ def pace_of(device: Device, file: Path = FILE) -> Pace:
 
 def as_in_the_paper(cpu: Pace) -> Pace:
     """The paper's GPU: the one time it prints, and whatever that leaves open in a CPU's proportions."""
-    done = image_work("resnet18", MODELS["resnet18"].width, 32, 256)
+    done = image_work("resnet18", model_info("resnet18").width, 32, 256)
     factor = _PAPER_SECONDS_PER_IMAGE / cpu.network("resnet18").seconds_per_image(done)
     faster = {
         arch: pace.model_copy(

@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.resources import files
 
 from core.metrics.gap import FIGURES
-from core.models import MODELS
+from core.models import model_info
 from core.quant import QuantSpec
 from orchestrator.plan import Cell
 
@@ -104,7 +104,7 @@ def _percent(at: Cell) -> float | None:
 
 def _same_quantization(row: Published, quant: QuantSpec) -> bool:
     """Equal quantizer and bits, or what the published code builds under the row that prints the paper's setting."""
-    info = MODELS[row.arch]
+    info = model_info(row.arch)
     if quant == info.released_quant:
         quant = info.paper_quant
     printed = (row.quantizer, row.weight_bits, row.activation_bits)

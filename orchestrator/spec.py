@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
-from core.data import DATASETS
+from core.data import dataset_info
 from core.errors import BadInput, unknown
-from core.models import MODELS
+from core.models import model_info
 from core.quant import QUANTIZERS, QuantSpec
 from core.unlearn import METHODS
 from core.unlearn.retrain import RetrainParams
@@ -107,15 +107,14 @@ class GridSpec(Part):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         """Every name is in its registry, every class in its data set, every parameter in its method."""
-        for what, names, registry in (
-            ("dataset", self.datasets, DATASETS),
-            ("architecture", self.archs, MODELS),
-            ("architecture", self.widths, MODELS),
-            ("method", self.params, (ALL, *METHODS)),
-        ):
-            for name in names:
-                if name not in registry:
-                    raise unknown(what, name, registry)
+        for dataset in self.datasets:
+            dataset_info(dataset)
+        for arch in (*self.archs, *self.widths):
+            if not model_info(arch).scales and self.width(arch) != 1:
+                raise BadInput(f"widths.{arch}={self.width(arch):g}: it comes in one width; leave it out")
+        for name in self.params:
+            if name not in (ALL, *METHODS):
+                raise unknown("method", name, (ALL, *METHODS))
         for arch in self.archs:
             for quant in self.quant_specs(arch):
                 if quant.quantizer not in QUANTIZERS:
@@ -134,9 +133,9 @@ class GridSpec(Part):
                 "a class is forgotten whole; set one of them to []"
             )
         for dataset in self.datasets:
+            last = dataset_info(dataset).classes - 1  # -1: nobody knows before the data are read
             for label in self.classes:
-                if label >= DATASETS[dataset].classes:
-                    last = DATASETS[dataset].classes - 1
+                if label > last >= 0:
                     raise BadInput(
                         f"classes: {dataset} has no class {label} (valid: 0-{last}; nearest: {last})"
                     )
@@ -189,14 +188,14 @@ class GridSpec(Part):
 
     def quant_specs(self, arch: str) -> list[QuantSpec]:
         """The quantization settings of a network, in order, without repeats."""
-        info = MODELS[arch]
+        info = model_info(arch)
         published = info.released_quant if self.protocol == "released" else info.paper_quant
         specs = [published if label == "paper" else QuantSpec.parse(label) for label in self.quantizers]
         return list(dict.fromkeys(specs))
 
     def width(self, arch: str) -> float:
         """Channel multiplier of a network."""
-        return self.widths.get(arch, MODELS[arch].width)
+        return self.widths.get(arch, model_info(arch).width)
 
     def original_params(self) -> RetrainParams:
         """Training of the originals: the paper's 182 epochs unless set."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from core.data import DATASETS
+from core.data import dataset_info
 from core.errors import BadInput, unknown
 from core.unlearn import ABLATED, METHODS, Method, unknown_method
 from orchestrator.checks import valid
@@ -140,7 +140,7 @@ def released_options(method: Method, dataset: str) -> dict[str, Any]:
     """
     options = dict(method.released)
     if "order" in method.params.model_fields:
-        options["order"] = DATASETS[dataset].published_order
+        options["order"] = dataset_info(dataset).published_order
     return options
 
 

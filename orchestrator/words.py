@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from core.data import DATASETS
+from core.data import dataset_info
 from core.quant import QuantSpec
 from core.unlearn import METHODS
 from orchestrator.spec import GridSpec
@@ -16,10 +16,19 @@ _TITLES = {
     "cifar100": "CIFAR-100",
     "svhn": "SVHN",
     "tiny_imagenet": "Tiny-ImageNet",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "organamnist": "OrganAMNIST",
     "resnet18": "ResNet-18",
     "mobilenetv2": "MobileNetV2",
+    "mlp": "MLP",
+    "lenet": "LeNet",
+    "convnet": "ConvNet",
+    "alexnet": "AlexNet",
+    "resnet9": "ResNet-9",
     ORIGINAL: "Original",
 }
+_OUTSIDE = ("folder", "tv")  # what comes after them is a name that no registry holds
 _QUANTIZERS = {
     "lsq_plus": "LSQ+",
     "lsq": "LSQ",
@@ -31,10 +40,15 @@ _HOUR, _MINUTE = 3600, 60
 
 
 def title(name: str) -> str:
-    """A dataset's, network's or method's name for tables; `Q-MUL (order sequential)` for a variant's label."""
+    """A dataset's, network's or method's name for tables; `Q-MUL (order sequential)` for a variant's label.
+
+    `flowers, 128 px` for a folder of images, `swin_t` for a network of torchvision.
+    """
     method, *options = name.split(":")
     if method == ORIGINAL and options:
         return f"Original ({title(':'.join(options))})"
+    if method in _OUTSIDE and options:
+        return ", ".join([options[0], *(f"{pixels} px" for pixels in options[1:])])
     if method not in METHODS:
         return _TITLES.get(name, name)
     words = ", ".join(option.replace("=", " ", 1) for option in options)
@@ -82,12 +96,19 @@ def duration(seconds: float) -> str:
 
 def images(dataset: str, spec: GridSpec) -> str:
     """How many images of a dataset the grid uses."""
-    info, limit = DATASETS[dataset], spec.data.limit
+    info, limit = dataset_info(dataset), spec.data.limit
     parts = []
     for split, size in (("training", info.train_size), ("test", info.test_size)):
         kept = getattr(limit, "train" if split == "training" else "test", None)
-        parts.append(f"{size:,} {split}" if kept is None or kept >= size else f"{kept:,} of {size:,} {split}")
+        parts.append(_count(kept, size, split))
     return f"{' and '.join(parts)} images"
+
+
+def _count(kept: int | None, size: int, split: str) -> str:
+    """`50,000 test` or `300 of 50,000 test`; of a folder, whose size nobody knows before it is read, `all test`."""
+    if not size:
+        return f"all {split}" if kept is None else f"at most {kept:,} {split}"
+    return f"{size:,} {split}" if kept is None or kept >= size else f"{kept:,} of {size:,} {split}"
 
 
 def hyper_parameters(tried: str | None) -> str:

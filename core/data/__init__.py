@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 
 from core.data.cache import cached
-from core.data.catalog import DATASETS, Channels, DatasetInfo
+from core.data.catalog import DATASETS, DatasetInfo, dataset_info
 from core.data.locate import decoded, identity, located
 from core.data.source import Images, Labels
+from core.data.statistics import Channels, channel_statistics
 from core.data.subset import stratified
-from core.errors import BadInput, unknown
+from core.errors import BadInput
 
-__all__ = ["DATASETS", "Dataset", "DatasetInfo", "Limit", "load"]
+__all__ = ["DATASETS", "Dataset", "DatasetInfo", "Limit", "dataset_info", "load"]
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,8 @@ def load(
     proportions, drawn with `seed`. Raises BadInput, one line, for an unknown name, data that is missing or
     damaged (the line names the files and both ways to get them), and a limit below the number of classes.
     """
-    info = DATASETS.get(name)
-    if info is None:
-        raise unknown("dataset", name, DATASETS)
-    limit = limit or Limit()
-    _check(limit, info)
+    info, limit = dataset_info(name), limit or Limit()
+    _check(limit, name, info.classes)
     base = _base(info, root)
     source, files = located(info, base, download)
     arrays, digest = cached(
@@ -78,13 +76,16 @@ def load(
         identity(info, source, files, base),
         partial(decoded, info, source, files),
     )
+    classes = info.classes or int(arrays.train_labels.max()) + 1
+    _check(limit, name, classes)
+    mean, std = (info.mean, info.std) if info.mean and info.std else channel_statistics(arrays.train_images)
     return Dataset(
         name,
         *_taken(arrays.train_images, arrays.train_labels, limit.train, (seed, 0)),
         *_taken(arrays.test_images, arrays.test_labels, limit.test, (seed, 1)),
-        classes=info.classes,
-        mean=info.mean,
-        std=info.std,
+        classes=classes,
+        mean=mean,
+        std=std,
         crop_padding=info.crop_padding,
         flip=info.flip,
         digest=digest,
@@ -92,12 +93,10 @@ def load(
     )
 
 
-def _check(limit: Limit, info: DatasetInfo) -> None:
+def _check(limit: Limit, name: str, classes: int) -> None:
     for split, size in (("train", limit.train), ("test", limit.test)):
-        if size is not None and size < info.classes:
-            raise BadInput(
-                f"limit of {size} {split} images: {info.name} has {info.classes} classes, take as many"
-            )
+        if size is not None and size < classes:
+            raise BadInput(f"limit of {size} {split} images: {name} has {classes} classes, take as many")
 
 
 def _base(info: DatasetInfo, root: Path | None) -> Path:

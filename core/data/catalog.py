@@ -1,5 +1,9 @@
-"""The datasets this project knows. Another one is another entry, and a reader if its format is new."""
+"""The datasets this project knows. Another one is another entry, and a reader if its format is new.
 
+Beside them, `folder:NAME` is any folder of images, whose classes and figures are read from it.
+"""
+
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -7,12 +11,20 @@ from typing import Literal
 from core.data.cifar_pickle import CifarPickle, published
 from core.data.digits import Digits
 from core.data.download import Remote
+from core.data.idx_files import IdxFiles
+from core.data.idx_files import published as published_idx
+from core.data.image_folder import ImageFolder
+from core.data.med_npz import MedNpz, organamnist
 from core.data.parquet_table import ParquetTable
 from core.data.source import Source
+from core.data.statistics import Channels
 from core.data.svhn_mat import SvhnMat
 from core.data.tiny_folder import TinyFolder
+from core.errors import BadInput, unknown
 
-Channels = tuple[float, float, float]
+FOLDER, FOLDER_PIXELS = "folder:", 64
+_FOLDER = re.compile(r"folder:(?P<name>\w[\w.-]*)(:(?P<pixels>\d+))?")
+_SIDES = range(8, 513)  # pixels that a folder's images may be brought to
 
 
 @dataclass(frozen=True)
@@ -24,13 +36,16 @@ class DatasetInfo:
     places and formats it can lie in, tried in order. `train_size`, `test_size`: of the official split.
     `published_order`: how an epoch of the published unlearning code reads forget and retain images here, in
     one mixed pass or one set after the other (ALGORITHMS §3.3 S8).
+
+    What nobody can know before reading is 0 (`classes`, sizes), or None (`mean`, `std`: measured on the training
+    images).
     """
 
     name: str
     classes: int
     pixels: int
-    mean: Channels
-    std: Channels
+    mean: Channels | None
+    std: Channels | None
     crop_padding: int
     flip: bool
     sources: tuple[Source, ...]
@@ -126,4 +141,73 @@ DATASETS: dict[str, DatasetInfo] = {
         train_size=100_000,
         test_size=10_000,
     ),
+    "mnist": DatasetInfo(
+        name="mnist",
+        classes=10,
+        pixels=28,
+        mean=(0.1307, 0.1307, 0.1307),
+        std=(0.3081, 0.3081, 0.3081),
+        crop_padding=0,
+        flip=False,
+        sources=(IdxFiles("mnist", "MNIST", partial(published_idx, "MNIST")), ParquetTable("mnist")),
+        train_size=60_000,
+        test_size=10_000,
+    ),
+    "fashion_mnist": DatasetInfo(
+        name="fashion_mnist",
+        classes=10,
+        pixels=28,
+        mean=(0.2860, 0.2860, 0.2860),
+        std=(0.3530, 0.3530, 0.3530),
+        crop_padding=0,
+        flip=False,
+        sources=(
+            IdxFiles("fashion_mnist", "FashionMNIST", partial(published_idx, "FashionMNIST")),
+            ParquetTable("fashion_mnist"),
+        ),
+        train_size=60_000,
+        test_size=10_000,
+    ),
+    "organamnist": DatasetInfo(
+        name="organamnist",
+        classes=11,
+        pixels=28,
+        mean=None,  # the figures in use for it contradict each other
+        std=None,
+        crop_padding=0,
+        flip=False,
+        sources=(MedNpz("organamnist", organamnist),),
+        train_size=34_561,
+        test_size=17_778,
+    ),
 }
+
+
+def dataset_info(name: str) -> DatasetInfo:
+    """What is known of a dataset: an entry of DATASETS, or `folder:NAME`, or `folder:NAME:PIXELS`.
+
+    Raises BadInput, with the nearest valid name, for any other.
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    if not name.startswith(FOLDER):
+        raise unknown("dataset", name, (*DATASETS, f"{FOLDER}NAME"))
+    found = _FOLDER.fullmatch(name)
+    pixels = int(found["pixels"] or FOLDER_PIXELS) if found else 0
+    if found is None or pixels not in _SIDES:
+        raise BadInput(
+            f"dataset '{name}': write {FOLDER}NAME, such as {FOLDER}flowers, for images of {FOLDER_PIXELS} px, or"
+            f" {FOLDER}NAME:PIXELS for {_SIDES[0]} to {_SIDES[-1]} px"
+        )
+    return DatasetInfo(
+        name=name,
+        classes=0,
+        pixels=pixels,
+        mean=None,
+        std=None,
+        crop_padding=0,
+        flip=False,
+        sources=(ImageFolder(found["name"]),),
+        train_size=0,
+        test_size=0,
+    )

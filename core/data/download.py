@@ -17,7 +17,7 @@ SILENCE = 60.0  # seconds without a byte before a server is given up
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to download: its address, its name under the data root, its MD5 in hex."""
+    """A file to download: its address, its name under the data root (with its folders), its MD5 in hex."""
 
     url: str
     file: str
@@ -32,8 +32,8 @@ def fetch(remote: Remote, root: Path) -> Path:
     """
     target = root / remote.file
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{remote.file}.lock"):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(f".{target.name}.lock")):
             if not target.exists():
                 _download(remote, target)
     except (OSError, HTTPException, NotImplementedError) as error:  # the last: a disk without file locks
@@ -42,7 +42,7 @@ def fetch(remote: Remote, root: Path) -> Path:
 
 
 def _download(remote: Remote, target: Path) -> None:
-    part = target.with_name(f".{remote.file}.part")
+    part = target.with_name(f".{target.name}.part")
     try:
         found = _stream(remote.url, part)
         if found != remote.md5:

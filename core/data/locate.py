@@ -69,6 +69,6 @@ def _download(info: DatasetInfo, root: Path) -> None:
 
 
 def _ways(info: DatasetInfo) -> str:
-    official = " and ".join(f"{remote.file} (from {remote.url})" for remote in info.downloads)
-    hub = f"{info.name}/train-*.parquet with {info.name}/test-*.parquet from a hub"
-    return f"put {official} or {hub} there by hand, or add --set data.download=true where there is a network"
+    choices = " or ".join(words for source in info.sources if (words := source.by_hand()))
+    network = ", or add --set data.download=true where there is a network" if info.downloads else ""
+    return f"put {choices} there by hand{network}"

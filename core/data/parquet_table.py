@@ -33,6 +33,10 @@ class ParquetTable(Source):
         """One training shard and one test shard, at least."""
         return tuple(f"{self.name}/{pattern}" for pattern in (*TRAIN, *TEST))
 
+    def by_hand(self) -> str:
+        """The two kinds of shards, and who has them."""
+        return f"{self.name}/train-*.parquet with {self.name}/test-*.parquet from a hub"
+
     def find(self, root: Path) -> tuple[Path, ...] | None:
         """The training and test shards of the first folder that holds both, in name order."""
         own = (root,) if root.resolve().name == self.name else ()

@@ -61,12 +61,17 @@ class Source(ABC):
     def read(self, files: tuple[Path, ...], classes: int, pixels: int) -> Arrays:
         """Decode what `find` found into images of `pixels` × `pixels` and labels in [0, classes).
 
-        Raises BadInput, naming the file, for one that is damaged or holds something else.
+        Raises BadInput, naming the file, for one that is damaged or holds something else. A reader whose files
+        say themselves how many classes there are leaves `classes` alone.
         """
 
     def remotes(self) -> tuple[Remote, ...]:
         """The files `data.download=true` brings; none unless the reader says so."""
         return ()
+
+    def by_hand(self) -> str:
+        """What a person can put under the data root: what could be downloaded, unless the reader says otherwise."""
+        return " and ".join(f"{remote.file} (from {remote.url})" for remote in self.remotes())
 
 
 def blob(path: Path) -> bytes:
@@ -95,6 +100,11 @@ def checked_labels(labels: npt.ArrayLike, classes: int, where: object) -> Labels
         row = int(outside[0])
         raise BadInput(f"{where} row {row}: label {array[row]} is outside 0..{classes - 1}")
     return array.astype(np.int64)
+
+
+def grey(values_NHW: npt.NDArray[np.uint8]) -> Images:
+    """Grey images (N, H, W) as uint8 (N, 3, H, W) with three equal channels."""
+    return np.repeat(values_NHW[:, None], 3, axis=1)
 
 
 def picture(data: bytes, pixels: int, where: object) -> Images:

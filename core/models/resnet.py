@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from core.models.released import ReleasedBlock
+from core.models.shapes import scaled
 from core.quant import QuantSpec
 
 _SHORTCUTS = tuple(f"stages.{stage}.0.downsample.0" for stage in (1, 2, 3))
@@ -17,7 +18,7 @@ class SmallImageResNet(nn.Module):
 
     def __init__(self, classes: int, width: float, released_blocks: bool) -> None:
         super().__init__()
-        channels = [max(8, round(c * width)) for c in (64, 128, 256, 512)]
+        channels = [scaled(c, width) for c in (64, 128, 256, 512)]
         self.stem = nn.Sequential(
             nn.Conv2d(3, channels[0], 3, padding=1, bias=False),
             nn.BatchNorm2d(channels[0]),

@@ -14,7 +14,7 @@ from core.models import MODELS
 from core.train import TrainParams, fit
 from orchestrator.paces import Device
 from tests.bench.measure import Comparison, Effort, side_by_side
-from tests.bench.pace_sizes import CLASSES, Size, named, network
+from tests.bench.pace_sizes import CLASSES, NETWORKS, Size, named, network
 from tests.bench.surroundings import as_in_a_node
 
 PLAIN, COMPILED = "operation by operation", "compiled"
@@ -37,7 +37,7 @@ def compiling(effort: Effort) -> list[Compiled]:
     """
     device: Device = "cuda" if torch.cuda.is_available() and not effort.tiny else "cpu"
     with as_in_a_node():
-        return [_compared(arch, device, effort) for arch in MODELS]
+        return [_compared(arch, device, effort) for arch in NETWORKS]
 
 
 def _compared(arch: str, device: Device, effort: Effort) -> Compiled:

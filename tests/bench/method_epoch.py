@@ -15,7 +15,7 @@ from orchestrator import words
 from orchestrator.paces import Device
 from tests.bench.loading import MEAN, STD
 from tests.bench.measure import Comparison, Effort, side_by_side
-from tests.bench.pace_sizes import CLASSES, clock, named, network
+from tests.bench.pace_sizes import CLASSES, NETWORKS, clock, named, network
 from tests.bench.surroundings import as_in_a_node
 
 PLAIN = "plain epoch"
@@ -69,8 +69,8 @@ def cases(effort: Effort) -> list[Case]:
     if effort.tiny:
         return [Case("resnet18", 0.05, 2, pixels=8)]
     if torch.cuda.is_available():
-        return [Case(arch, info.width, 256, "cuda") for arch, info in MODELS.items()]
-    return [Case(arch, info.width / 4, 32) for arch, info in MODELS.items()]
+        return [Case(arch, MODELS[arch].width, 256, "cuda") for arch in NETWORKS]
+    return [Case(arch, MODELS[arch].width / 4, 32) for arch in NETWORKS]
 
 
 def _compared(case: Case, repeats: int, warm_ups: int) -> Epochs:

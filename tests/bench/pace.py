@@ -9,13 +9,12 @@ from scipy.optimize import nnls
 
 from core.data.loader import Batch, Images, Transform
 from core.metrics.predictions import predict
-from core.models import MODELS
 from core.train import TrainParams, fit
 from orchestrator.paces import Device, image_work
 from tests.bench.beside_training import attacks, nodes
 from tests.bench.loading import MEAN, STD
 from tests.bench.measure import Effort, side_by_side
-from tests.bench.pace_sizes import CLASSES, TINY, Size, Timed, clock, named, network, sizes
+from tests.bench.pace_sizes import CLASSES, NETWORKS, TINY, Size, Timed, clock, named, network, sizes
 from tests.bench.surroundings import as_in_a_node
 
 
@@ -31,7 +30,7 @@ def pace(effort: Effort) -> list[Timed]:
     device: Device = "cuda" if torch.cuda.is_available() and not effort.tiny else "cpu"
     repeats, found = min(effort.repeats, 5), list[Timed]()
     with as_in_a_node():
-        for arch in MODELS:
+        for arch in NETWORKS:
             measured = TINY if effort.tiny else sizes(arch, device)
             found += [
                 _steps(arch, measured, device, repeats),

@@ -31,6 +31,7 @@ class Size(NamedTuple):
         return f"width {self.width:g}, {self.pixels} px, batch {self.batch}"
 
 
+NETWORKS = ("resnet18", "mobilenetv2")  # the paper's; `plan` takes others for the first, by their size
 _CPU: dict[str, tuple[Size, ...]] = {
     "resnet18": (
         Size(1, 32, 16), Size(0.25, 32, 64), Size(0.5, 32, 32), Size(0.5, 64, 8), Size(0.25, 32, 16, 3),

@@ -106,6 +106,36 @@ def mat(images_NHWC, labels):
     return buffer.getvalue()
 
 
+def idx(values, dimensions=None):
+    """An idx file of bytes: magic, sizes, values."""
+    sizes = b"".join(struct.pack(">I", size) for size in values.shape)
+    return bytes((0, 0, 8, dimensions or values.ndim)) + sizes + values.astype(np.uint8).tobytes()
+
+
+def mnist(count=20, pixels=28):
+    """The four unpacked files of a small MNIST by name; grey noise, labels 0, 1 … 9, 0 …"""
+    rng, files = np.random.default_rng(0), {}
+    for stem in ("train", "t10k"):
+        files[f"{stem}-images-idx3-ubyte"] = idx(rng.integers(0, 256, (count, pixels, pixels)))
+        files[f"{stem}-labels-idx1-ubyte"] = idx(np.arange(count) % 10)
+    return files
+
+
+def npz(**arrays):
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def organamnist(count=22):
+    """The six arrays of a small OrganAMNIST."""
+    rng, arrays = np.random.default_rng(0), {}
+    for split in ("train", "val", "test"):
+        arrays[f"{split}_images"] = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        arrays[f"{split}_labels"] = (np.arange(count) % 11).astype(np.uint8)[:, None]
+    return arrays
+
+
 def encoded(image_HW, kind="PNG"):
     buffer = io.BytesIO()
     Image.fromarray(image_HW).save(buffer, kind)
@@ -164,5 +194,6 @@ def small_table(folder, count=20, pixels=32, classes=10, test="test"):
 def publish(monkeypatch, name, sums, urls=None):
     """Let `name` take these MD5 sums (file -> hex) and addresses for the published ones."""
     info = DATASETS[name]
-    official = replace(info.sources[0], official=lambda: Official(sums, urls or {}))
+    urls = urls or {file: f"http://publisher.invalid/{file}" for file in sums}
+    official = replace(info.sources[0], official=lambda: Official(sums, urls))
     monkeypatch.setitem(DATASETS, name, replace(info, sources=(official, *info.sources[1:])))

@@ -1,12 +1,13 @@
 """Downloads, from a server on this machine."""
 
+import gzip
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from data_files import mat, md5, publish
+from data_files import mat, md5, mnist, publish
 
 from core.data import load
 from core.data.download import Remote, fetch
@@ -63,6 +64,17 @@ def test_a_missing_dataset_is_downloaded_and_read(monkeypatch, tmp_path, served)
     assert left_in(root) == [".unlearn-grid-cache", "test_32x32.mat", "train_32x32.mat"]
     load("svhn", root, download=True)
     assert Quiet.asked == ["/train_32x32.mat", "/test_32x32.mat"]  # once each
+
+
+def test_a_dataset_whose_files_lie_in_folders(monkeypatch, tmp_path, served):
+    folder, address = served
+    files = {f"{name}.gz": gzip.compress(data) for name, data in mnist().items()}
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    publish(monkeypatch, "mnist", {n: md5(d) for n, d in files.items()}, {n: f"{address}/{n}" for n in files})
+    data = load("mnist", tmp_path / "root", download=True)
+    assert data.train_labels.tolist() == [n % 10 for n in range(20)]
+    assert left_in(tmp_path / "root/MNIST/raw") == sorted(files)
 
 
 def test_a_wrong_sum_leaves_nothing(monkeypatch, tmp_path, served):

@@ -8,6 +8,7 @@ import torch
 from data_files import md5, publish, small_table, tar_of
 
 from core.data import DATASETS, Limit, load
+from core.data.parquet_table import ParquetTable
 from core.data.subset import stratified
 from core.errors import BadInput
 
@@ -23,12 +24,21 @@ def digits(cache):
 
 
 def test_the_registry():
-    assert list(DATASETS) == ["digits", "cifar10", "cifar100", "svhn", "tiny_imagenet"]
+    assert list(DATASETS) == [
+        "digits",
+        "cifar10",
+        "cifar100",
+        "svhn",
+        "tiny_imagenet",
+        "mnist",
+        "fashion_mnist",
+        "organamnist",
+    ]
     assert all(name == info.name for name, info in DATASETS.items())
-    assert [info.classes for info in DATASETS.values()] == [10, 10, 100, 10, 200]
-    assert [info.crop_padding for info in DATASETS.values()] == [0, 4, 4, 0, 8]
-    assert [info.flip for info in DATASETS.values()] == [False, True, True, False, True]
-    assert [len(info.downloads) for info in DATASETS.values()] == [0, 1, 1, 2, 1]
+    assert [info.classes for info in DATASETS.values()] == [10, 10, 100, 10, 200, 10, 10, 11]
+    assert [info.crop_padding for info in DATASETS.values()] == [0, 4, 4, 0, 8, 0, 0, 0]
+    assert [info.flip for info in DATASETS.values()] == [False, True, True, False, True, False, False, False]
+    assert [len(info.downloads) for info in DATASETS.values()] == [0, 1, 1, 2, 1, 4, 4, 1]
     assert DATASETS["svhn"].std == (0.1980, 0.2010, 0.1970)
 
 
@@ -96,13 +106,17 @@ def test_no_root():
         ("cifar100", ["cifar-100-python/train", "cifar-100-python.tar.gz"]),
         ("svhn", ["train_32x32.mat", "test_32x32.mat"]),
         ("tiny_imagenet", ["tiny-imagenet-200/wnids.txt", "tiny-imagenet-200.zip"]),
+        ("mnist", ["MNIST/raw/train-images-idx3-ubyte[.gz]", "MNIST/raw/t10k-labels-idx1-ubyte[.gz]"]),
+        ("fashion_mnist", ["FashionMNIST/raw/t10k-images-idx3-ubyte[.gz]"]),
+        ("organamnist", ["organamnist.npz"]),
     ],
 )
 def test_missing_data_is_asked_for_in_one_line(tmp_path, name, files):
     with pytest.raises(BadInput) as caught:
         load(name, tmp_path)
     message = str(caught.value)
-    tables = [f"{name}/train-*.parquet", f"{name}/test-*.parquet"]
+    hub = any(isinstance(source, ParquetTable) for source in DATASETS[name].sources)
+    tables = [f"{name}/train-*.parquet", f"{name}/test-*.parquet"] if hub else []
     urls = [remote.url for remote in DATASETS[name].downloads]
     for part in (str(tmp_path), *files, *tables, *urls, "by hand", "--set data.download=true"):
         assert part in message

@@ -8,6 +8,7 @@ import pytest
 from data_files import encoded, noise, small_table, write_parquet
 
 from core.data import load
+from core.data.statistics import channel_statistics
 from core.errors import BadInput
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -172,6 +173,18 @@ def test_the_real_tiny_imagenet(tmp_path):
     assert data.train_labels.bincount().tolist() == [50] * 200
     assert data.test_labels.bincount().tolist() == [10] * 200
     assert np.allclose(data.train_images[::10].float().mean((0, 2, 3)) / 255, data.mean, atol=0.02)
+
+
+@needs_shared
+def test_the_real_mnist(tmp_path):
+    data = load("mnist", SHARED, cache=tmp_path)
+    assert data.train_images.shape == (12_000, 3, 28, 28)
+    assert data.train_labels.bincount().tolist() == [1200] * 10
+    assert data.test_labels.bincount().tolist() == [200] * 10
+    assert np.array_equal(data.train_images[:, 0], data.train_images[:, 2])
+    mean, std = channel_statistics(data.train_images.numpy())
+    assert np.allclose(mean, data.mean, atol=0.005)
+    assert np.allclose(std, data.std, atol=0.005)
 
 
 def test_a_root_one_may_not_write(tmp_path):

@@ -7,10 +7,11 @@ from toy_problem import FP, differing, seeded, toy_images
 
 from core.errors import BadInput
 from core.models import MODELS, build, initialise_
+from core.models.shapes import to_grid
 from core.quant import calibrate_
 
 
-@pytest.mark.parametrize("size", [16, 32, 64])
+@pytest.mark.parametrize("size", [16, 28, 32, 64])
 @pytest.mark.parametrize("arch", MODELS)
 def test_every_network_takes_every_image_size(arch, size):
     model = build(arch, 7, generator=seeded(), width=0.1)
@@ -20,6 +21,45 @@ def test_every_network_takes_every_image_size(arch, size):
     logits = model(x)
     assert logits.shape == (2, 7)
     assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("arch", "count"),
+    [
+        ("mlp", 512_810),  # 2352·200 + 200 + 200·200 + 200 + 200·10 + 10
+        ("lenet", 62_006),  # the usual 61,706, and two more channels to read
+        ("convnet", 320_010),  # as dataset condensation counts it
+        ("alexnet", 23_272_266),
+        ("resnet9", 6_573_120),
+    ],
+)
+def test_the_small_networks_have_the_usual_parameters(arch, count):
+    model = build(arch, 10, generator=seeded(), quant=FP)
+    assert sum(p.numel() for p in model.parameters()) == count
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 7, 28, 30])
+@pytest.mark.parametrize("side", [1, 2, 4, 28])
+def test_a_grid_is_adaptive_average_pooling(size, side):
+    x = torch.randn(2, 3, size, size + 1, generator=seeded(), dtype=torch.float64, requires_grad=True)
+    ours, theirs = to_grid(x, side), nn.functional.adaptive_avg_pool2d(x, side)
+    torch.testing.assert_close(ours, theirs)
+    ours_back, theirs_back = (torch.autograd.grad(out.square().sum(), x)[0] for out in (ours, theirs))
+    torch.testing.assert_close(ours_back, theirs_back)
+
+
+def test_a_map_of_the_grids_size_is_left_alone():
+    x = torch.randn(2, 3, 4, 4, generator=seeded())
+    assert to_grid(x, 4) is x
+
+
+@pytest.mark.parametrize("size", [28, 32])
+@pytest.mark.parametrize(("arch", "cells"), [("alexnet", 2), ("convnet", 4)])
+def test_images_of_28_and_32_pixels_fill_the_linear_layers_grid(arch, cells, size):
+    """All but ConvNet's three cells of 28 pixels, which are what its own pooling leaves."""
+    features = build(arch, 10, generator=seeded(), width=0.05, quant=FP).features
+    expected = 3 if (arch, size) == ("convnet", 28) else cells
+    assert features(torch.zeros(1, 3, size, size)).shape[-2:] == (expected, expected)
 
 
 @pytest.mark.parametrize("arch", MODELS)
@@ -127,5 +167,5 @@ def test_logits_of_an_image_do_not_depend_on_its_neighbours_in_eval_mode():
 
 
 def test_unknown_architecture_names_the_nearest():
-    with pytest.raises(BadInput, match="did you mean 'resnet18'"):
-        build("resnet19", 10, generator=seeded())
+    with pytest.raises(BadInput, match="did you mean 'mobilenetv2'"):
+        build("mobilnetv2", 10, generator=seeded())

