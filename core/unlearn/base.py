@@ -11,7 +11,7 @@ from torch import nn
 from core.data.loader import Images, Transform
 from core.forward import Forward, plain
 from core.resume import Checkpoints
-from core.train import OnEpoch, Params, TrainParams
+from core.train import AfterEpoch, OnEpoch, Params, TrainParams
 from core.unlearn.shared import Shared
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ class Problem:
     device: where all of the above lives.
     checkpoints: where a training leaves its state between epochs, and may be told to pause.
     forward: how logits are computed in training.
+    after_epoch: what is measured of the model after every epoch, see `core.train.fit`.
     shared: what other trials on this problem computed already; None where there are none.
     """
 
@@ -49,6 +50,7 @@ class Problem:
     device: torch.device
     checkpoints: Checkpoints | None = None
     forward: Forward = plain
+    after_epoch: AfterEpoch | None = None
     shared: Shared | None = None
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:

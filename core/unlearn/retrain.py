@@ -10,7 +10,7 @@ from core.forward import Forward, plain
 from core.models.init import initialise_
 from core.quant import calibrate_
 from core.resume import Checkpoints
-from core.train import LearningRate, OnEpoch, Positive, TrainParams, fit
+from core.train import AfterEpoch, LearningRate, OnEpoch, Positive, TrainParams, fit
 from core.unlearn.base import Method, Problem
 
 
@@ -30,6 +30,7 @@ def train_from_scratch(
     on_epoch: OnEpoch | None = None,
     checkpoints: Checkpoints | None = None,
     forward: Forward = plain,
+    after_epoch: AfterEpoch | None = None,
 ) -> nn.Module:
     """Initialises, calibrates and trains the model in place on the images; returns it.
 
@@ -44,6 +45,7 @@ def train_from_scratch(
         lambda _epoch: batches(images, params.batch_size, transform, generator),
         params,
         generator,
+        after_epoch=after_epoch,
         on_epoch=on_epoch,
         checkpoints=checkpoints,
         forward=forward,
@@ -56,9 +58,8 @@ def retrain(
     """A model of the same architecture that never saw the forget set."""
     model = copy.deepcopy(problem.model)
     retain, augment = problem.retain, problem.augment
-    return train_from_scratch(
-        model, retain, augment, params, generator, on_epoch, problem.checkpoints, problem.forward
-    )
+    states, forward, measure = problem.checkpoints, problem.forward, problem.after_epoch
+    return train_from_scratch(model, retain, augment, params, generator, on_epoch, states, forward, measure)
 
 
 METHOD = Method(
