@@ -1,4 +1,3 @@
-import itertools
 import os
 import random
 import socket
@@ -46,17 +45,18 @@ def runs(fake: Fake, uri: str) -> dict:
 
 
 def facts(found: dict) -> dict:
-    """What runs say, ids aside."""
+    """What runs say, ids and the store's place aside."""
     names = {run.info.run_id: name for name, run in found.items()}
     said = {}
     for name, run in found.items():
-        tags = {k: v for k, v in run.data.tags.items() if k != "mlflow.parentRunId"}
+        store = run.data.tags["store"]
+        tags = {k: v.replace(store, "…") for k, v in run.data.tags.items() if k != "mlflow.parentRunId"}
         parent = names.get(run.data.tags.get("mlflow.parentRunId"))
         said[name] = run.data.metrics, run.data.params, tags, run.info.status, run.info.end_time, parent
     return said
 
 
-CELL = "cifar10 · resnet18 4w4a · random 10 %"
+CELL = "cifar10 · resnet18 4w4a · 10 %"
 
 
 def test_one_run_for_each_trial_below_its_cell(fake, database):
@@ -135,8 +135,6 @@ def test_the_order_of_pushes_does_not_matter(fake, database, tmp_path, seed):
         mirror.push(record)
     mirror.close()
     found = facts(runs(other, database))
-    for _, _, tags, *_ in itertools.chain(found.values(), expected.values()):
-        tags.pop("store")
     assert found == expected
 
 
@@ -259,8 +257,6 @@ def test_what_two_drivers_wrote_beside_each_other_is_one_run_for_each_node_after
     mirror.sync()
     mirror.close()
     found, expected = facts(runs(fake, database)), facts(runs(other, database))
-    for _, _, tags, *_ in itertools.chain(found.values(), expected.values()):
-        tags.pop("store")
     assert found == expected
 
 
