@@ -178,7 +178,7 @@ class Mirror:
         if known and known.finished and known.chosen != record.selected:
             # Trials were repeated and another one won. Parameters of a run cannot change: it gets a new one.
             tracker.delete(node.key)
-        cell = self._run(node, record)
+        cell = self._run(node, self._first(record))
         for evaluation in (c.evaluation for c in candidates if c.evaluation in tracker.runs):
             run, (gaps, tags) = tracker.runs[evaluation], self._verdicts[evaluation]
             if (run.selected, run.parent) != (tags["selected"], cell.id):
@@ -186,6 +186,13 @@ class Mirror:
                 tracker.log(run, values.points(gaps), {}, tags, values.milliseconds(record))
         cell.chosen = record.selected or ""
         self._finish(node, record)
+
+    def _first(self, cell: Record) -> Record:
+        """The row of the trial with which a cell's work began."""
+        trials = [self._rows.find(c.evaluation) for c in cell.candidates or ()]
+        models = [self._rows.find(trial.model) for trial in trials if trial]
+        begun = [m for m in models if m and m.finished_at]
+        return min(begun, key=values.began, default=cell)
 
     def _judge_original(self, retrain: Node, record: Record) -> None:
         """The original's gaps, if its run was there before Retrain was measured."""
@@ -219,15 +226,16 @@ class Mirror:
     def _complete(self, node: Node, record: Record, run: Run) -> None:
         """What a cell has beside its figures: the data set, the table of its trials, and their chart."""
         tracker, data = self._open(), self.plan.nodes[data_of(self.plan, node)]
-        found = self._rows.data(data.key)
-        if found is not None:
-            tracker.use(run, data_entity(data, found))
-        if node.kind != "select" or not tracker.files:
+        images = self._rows.data(data.key)
+        if images is not None:
+            tracker.use(run, data_entity(data, images))
+        if not tracker.files:
             return
-        trials = [self._rows.find(c.evaluation) for c in record.candidates or ()]
-        name, reference = values.run_name(self.spec, node), self._rows.find(record.reference)
+        found = [self._rows.find(c.evaluation) for c in record.candidates or ()]
+        trials = [row for row in found if row] or [record]
+        reference = self._rows.find(record.reference or self._references.get(problem_of(node)))
         try:
-            tracker.attach(run, cell_files(name, record, [t for t in trials if t], reference))
+            tracker.attach(run, cell_files(values.run_name(self.spec, node), record, trials, reference))
         except (
             Exception
         ) as error:  # a server whose folder for files is out of reach, no driver for its bucket
@@ -250,8 +258,8 @@ class Mirror:
             values.COLOUR: colour_of(node.inputs["method"]),
         }
         if cell:
-            tags[PARENT] = self._run(cell).id
-        began = values.milliseconds(start, start.node_seconds or 0) if start else None
+            tags[PARENT] = self._run(cell, start).id
+        began = values.began(start) if start and start.finished_at else None
         return tracker.create(node.key, values.run_name(self.spec, node), tags, began)
 
     def _verdict(self, node: Node, record: Record) -> Verdict:

@@ -26,7 +26,11 @@ _INK = "#3c4650"
 def cell_files(
     title: str, cell: Record, trials: Iterable[Record], reference: Record | None
 ) -> dict[str, str]:
-    """Files by name: `trials.csv`, and `search.svg` where a number was searched. trials: evaluations."""
+    """Files by name: `trials.csv`, and `search.svg` where a number was searched.
+
+    trials: evaluations; of Retrain and the original itself, because the UI's compare page fails beside runs
+    that have no file at all.
+    """
     judged = {c.evaluation: c.ag_validation for c in cell.candidates or ()}
     rows = [
         {
@@ -82,7 +86,7 @@ def _chart(title: str, rows: Sequence[Row], name: str) -> str:
     )
     colours = alt.Scale(domain=list(_FIGURES), range=list(_FIGURES.values()))
     base = alt.Chart({"values": points}).encode(
-        x=x.axis(format="~g", grid=False, labelOverlap=True),
+        x=x.axis(format="~g", grid=False, labelOverlap="greedy", labelSeparation=8),
         y=alt.Y("gap:Q", title="gap to Retrain (percentage points)"),
         color=alt.Color("figure:N", title=None, sort=None, scale=colours),
     )

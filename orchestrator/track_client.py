@@ -183,6 +183,28 @@ def is_server(uri: str) -> bool:
     return uri.startswith(("http://", "https://"))
 
 
+class Cells(NamedTuple):
+    """An experiment's id, and its cells' runs: id and tags."""
+
+    experiment: str
+    runs: list[tuple[str, dict[str, str]]]
+
+
+def cells(uri: str, experiment: str) -> Cells | None:
+    """The finished cells of an experiment; None if there is no such experiment."""
+    client = _client(uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return None
+    query, runs, token = "tags.kind = 'cell' and attributes.status = 'FINISHED'", [], None
+    while True:
+        page = client.search_runs([found.experiment_id], query, max_results=PAGE, page_token=token)
+        runs += [(run.info.run_id, dict(run.data.tags)) for run in page]
+        token = page.token
+        if not token:
+            return Cells(found.experiment_id, runs)
+
+
 def _client(uri: str) -> "MlflowClient":
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)

@@ -103,6 +103,11 @@ def curve(model: Record | None) -> list[Point]:
     return [(f"epoch/{fact.name}", fact.value, fact.epoch) for fact in (model.curve if model else None) or ()]
 
 
-def milliseconds(record: Record, before: float = 0.0) -> int | None:
-    """When a node ended, or so many seconds before that."""
-    return None if record.finished_at is None else int((record.finished_at.timestamp() - before) * 1000)
+def milliseconds(record: Record) -> int | None:
+    """When a node ended."""
+    return None if record.finished_at is None else int(record.finished_at.timestamp() * 1000)
+
+
+def began(record: Record) -> int:
+    """When a node that has ended began, in milliseconds."""
+    return (milliseconds(record) or 0) - int(1000 * (record.node_seconds or 0))

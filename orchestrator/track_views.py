@@ -13,20 +13,17 @@ from orchestrator.spec import GridSpec
 from orchestrator.track_notes import NOTE, experiment_note
 
 _SHARED = "mlflow.sharedViewState."
-# Without it MLflow 3 opens on its pages for language-model traces.
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
+# Without them MLflow 3 opens on its pages for language-model traces.
+_KIND, _TRAINING = {"mlflow.experimentKind": "custom_model_development"}, "workflowType=machine_learning"
 _GAPS = tuple(f"{name}_gap" for name in FIGURES)
 _SECTION = "comparison"
+_SHOWN, _NAME = ("ag", *FIGURES, "seconds"), "attributes.`Run Name`"
 
 
 def about(spec: GridSpec) -> dict[str, str]:
     """The experiment's tags: its note and its views."""
     views = {f"{_SHARED}{name}": json.dumps(view, sort_keys=True) for name, view in VIEWS.items()}
     return {NOTE: experiment_note(spec)} | _KIND | views
-
-
-def _columns(**names: Sequence[str]) -> list[str]:
-    return [f"{kind}.`{name}`" for kind, given in names.items() for name in given]
 
 
 def _chart(kind: str, name: str, **settings: Any) -> dict[str, Any]:
@@ -60,32 +57,35 @@ _CHARTS = [
 ]
 
 
-def _view(query: str, columns: Sequence[str]) -> dict[str, Any]:
+def _view(query: str, *tags: str) -> dict[str, Any]:
+    """A table of the runs a query finds, the best first, and the charts of them."""
+    columns = [*(f"metrics.`{name}`" for name in _SHOWN), "params.`lr`", *(f"tags.`{tag}`" for tag in tags)]
     section = {"uuid": _SECTION, "name": "Comparison", "display": True, "isReordered": False}
     return {
         "searchFilter": query,
         "orderByKey": "metrics.`ag`",
         "orderByAsc": True,
-        "selectedColumns": list(columns),
+        "selectedColumns": columns,
+        "columnOrder": [_NAME, *columns, "runDateAndNestInfo", "duration"],
+        "columnWidths": {_NAME: 340}
+        | dict.fromkeys(columns, 88)
+        | {"runDateAndNestInfo": 150, "duration": 80},
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": _CHARTS,
         "compareRunSections": [section | {"deleted": False, "isGenerated": False}],
     }
 
 
-_FOUR = ("ag", *FIGURES, "seconds")
 VIEWS = {
-    "cells": _view("tags.kind = 'cell'", _columns(metrics=_FOUR, params=("lr",), tags=("method",))),
-    "trials": _view(
-        "tags.kind = 'trial'", _columns(metrics=_FOUR, params=("lr",), tags=("method", "selected"))
-    ),
+    "cells": _view("tags.kind = 'cell'", "method"),
+    "trials": _view("tags.kind = 'trial'", "method", "selected"),
 }
 
 
 def page(address: str, experiment: str, view: str, charts: bool = False) -> str:
     """The address of the experiment's runs in one of VIEWS, as a table or as charts."""
     mode = "&compareRunsMode=CHART" if charts else ""
-    return f"{address}/#/experiments/{experiment}/runs?viewStateShareKey={view}{mode}"
+    return f"{address}/#/experiments/{experiment}/runs?{_TRAINING}&viewStateShareKey={view}{mode}"
 
 
 def compare_page(address: str, experiment: str, runs: Sequence[str]) -> str:
