@@ -19,6 +19,7 @@ from core.resume import Checkpoints, Memory, pack_state, restore_state_
 Precision = Literal["auto", "float32", "bfloat16"]
 EpochFacts = dict[str, float]
 OnEpoch = Callable[[int, EpochFacts], None]
+AfterEpoch = Callable[[nn.Module], EpochFacts]
 Positive = Annotated[int, Field(ge=1)]
 LearningRate = Annotated[float, Field(gt=0)]
 
@@ -71,6 +72,7 @@ def fit(
     on_gradient: Callable[[int], None] | None = None,
     on_update: Callable[[], None] | None = None,
     epoch_facts: Callable[[int], EpochFacts] | None = None,
+    after_epoch: AfterEpoch | None = None,
     on_epoch: OnEpoch | None = None,
     checkpoints: Checkpoints | None = None,
     memory: Memory | None = None,
@@ -88,6 +90,8 @@ def fit(
         on_update: called after every optimizer step; may edit parameters.
         epoch_facts: called with the epoch once its batches are prepared and before its first step; what it
             returns is told with the epoch's facts. May leave the model in any mode.
+        after_epoch: called with the model after the epoch's last step; what it returns is told too. Must change
+            nothing of the model but its mode, and draw nothing.
         on_epoch: called with the epoch's number and facts: mean loss and learning rate.
         checkpoints: where the state is left every few epochs and taken up again; may end the training before
             its last epoch, on the learning rates of the whole.
@@ -115,7 +119,8 @@ def fit(
             mean = float(torch.stack(losses).mean())  # the epoch's only host synchronisation
             if not math.isfinite(mean):
                 raise Diverged(_divergence(mean, epoch, lr, params))
-            past.append({"loss": mean, "lr": lr} | measured)
+            seen = {} if after_epoch is None else after_epoch(model)
+            past.append({"loss": mean, "lr": lr} | measured | seen)
             if on_epoch is not None:
                 on_epoch(epoch, past[-1])
             done = epoch + 1

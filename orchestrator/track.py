@@ -6,16 +6,22 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from orchestrator import track_values as values
-from orchestrator.plan import Cell, Plan
+from orchestrator.colours import colour_of
+from orchestrator.plan import Plan
 from orchestrator.spec import GridSpec
 from orchestrator.store import read_rows
-from orchestrator.track_client import PARENT, Run, Tracker, quiet
+from orchestrator.track_artifacts import cell_files
+from orchestrator.track_client import PARENT, Run, Tracker, is_server, quiet
+from orchestrator.track_notes import NOTE, data_entity, run_note
+from orchestrator.track_rows import Rows, cell_of, data_of, evaluations, problem_of, references
+from orchestrator.track_views import about
 from tasks.node import Node
-from tasks.record import Candidate, Record
-from tasks.store import Corrupt, Store
+from tasks.record import Record
+from tasks.store import Store
 from tasks.uri import public
 
 DATABASE = "mlflow.db"
+Verdict = tuple[dict[str, float], dict[str, str]]  # gaps as metrics, and tags
 
 
 def tracking_uri(spec: GridSpec, store: Store) -> str | None:
@@ -26,11 +32,17 @@ def tracking_uri(spec: GridSpec, store: Store) -> str | None:
     return f"sqlite:///{store.path(DATABASE)}"
 
 
+def experiment_name(spec: GridSpec) -> str:
+    """One experiment for each grid."""
+    return f"unlearn-grid/{spec.recipe}"
+
+
 class Mirror:
     """Writes a grid's rows to MLflow: a run for each cell, below it one for each trial.
 
     Nothing here raises: the first failure calls `warn` with one line, is kept in `warning`, and stops the
-    mirror until `sync`. Used by one thread of the driver; `sync` writes to a server in several.
+    mirror until `sync`; one of a run's files stops files alone. Used by one thread of the driver; `sync` writes
+    to a server in several.
     """
 
     def __init__(
@@ -46,16 +58,15 @@ class Mirror:
         self._warn = warn
         self._tracker: Tracker | None = None
         self._written: list[str] = []
-        self._verdicts: dict[
-            str, tuple[Candidate, bool]
-        ] = {}  # by evaluation: its gaps, and if it was chosen
-        self._rows: dict[str, Record] = {}  # while syncing
+        self._verdicts: dict[str, Verdict] = {}  # by a trial's evaluation, once its cell has chosen
+        self._rows, self._references = Rows(store), references(plan)
         if uri is not None:
             self._guarded(self._open)
 
     def push(self, record: Record) -> None:
         """Mirrors one finished or failed node, in any order; a second time changes nothing."""
         if self._tracker is not None:
+            self._rows.add(record)
             self._guarded(lambda: self._write(record))
 
     def sync(self) -> int:
@@ -78,39 +89,43 @@ class Mirror:
         except Exception as error:
             self.close()
             uri = str(self.uri)
-            self.warning = (
+            self._say(
                 f"MLflow at {public(uri)} failed ({_reason(error, uri)}); the results are safe, and"
                 f" `python -m orchestrator.grid sync --store {self.store.uri}` mirrors them later"
             )
-            if self._warn is not None:
-                self._warn(self.warning)
+
+    def _say(self, line: str) -> None:
+        self.warning = line
+        if self._warn is not None:
+            self._warn(line)
 
     def _open(self) -> Tracker:
         """MLflow; on first use makes database and experiment if need be, and reads which runs exist."""
         if self._tracker is None:
-            uri, name = str(self.uri), f"unlearn-grid/{self.spec.recipe}"
+            uri, name, tags = str(self.uri), experiment_name(self.spec), about(self.spec)
+            quote = '"' if "'" in self.store.uri else "'"
+            only = f"tags.store = {quote}{self.store.uri}{quote}"
             if self.store.local and uri.endswith(self.store.path(DATABASE)):
-                # The database in the store holds this store's runs alone, wherever both are moved.
-                artifacts = Path(self.store.path("mlartifacts")).as_uri()
-                self._tracker = Tracker(uri, name, artifacts, only="")
-            else:
-                quote = '"' if "'" in self.store.uri else "'"
-                self._tracker = Tracker(uri, name, None, f"tags.store = {quote}{self.store.uri}{quote}")
+                only = ""  # that database holds this store's runs alone, wherever both are moved
+            local = self.store.local and not is_server(uri)  # a server has its own place for files
+            files = Path(self.store.path("mlartifacts")).absolute().as_uri() if local else None
+            self._tracker = Tracker(uri, name, files, only, tags)
         return self._tracker
 
     def _sync(self) -> None:
         tracker = self._open()
         rows, _ = read_rows(self.store, self.plan.nodes.keys())
-        self._rows = {row["key"]: Record.model_validate(row) for row in rows}
+        records = {row["key"]: Record.model_validate(row) for row in rows}
         cells: dict[str, list[tuple[Node, Record]]] = {}
         # Selections first: a trial's run is then written with its gaps at once.
-        for record in sorted(self._rows.values(), key=lambda r: (r.status != "done", r.kind != "select")):
+        for record in sorted(records.values(), key=lambda r: (r.status != "done", r.kind != "select")):
             for node in self._affected(record):
-                cells.setdefault((self._cell(node) or node).key, []).append((node, record))
+                cells.setdefault((cell_of(self.plan, node) or node).key, []).append((node, record))
+        self._rows.hold(records)
         try:
             self._write_cells(cells.values(), tracker.lanes)
         finally:
-            self._rows = {}
+            self._rows.release()
 
     def _write_cells(self, cells: Iterable[list[tuple[Node, Record]]], lanes: int) -> None:
         """Cells beside each other, each in its order: no run of one is below a run of another."""
@@ -136,7 +151,7 @@ class Mirror:
         node = self.plan.nodes.get(record.key)
         if node is None:
             return []
-        found = [node] if record.status == "done" else self._evaluations(node) or [node]
+        found = [node] if record.status == "done" else evaluations(self.plan, node) or [node]
         return [affected for affected in found if affected.kind in ("evaluate", "select")]
 
     def _put(self, node: Node, record: Record) -> None:
@@ -144,23 +159,48 @@ class Mirror:
             self._select(node, record)
         else:
             self._finish(node, record)
+            if node.key in self._references.values() and record.status == "done":
+                self._judge_original(node, record)
 
     def _select(self, node: Node, record: Record) -> None:
         """A cell's figures, and to each of its trials how it fared."""
         tracker, candidates = self._open(), record.candidates or []
-        self._verdicts.update({c.evaluation: (c, c.evaluation == record.selected) for c in candidates})
+        reference = self._rows.find(record.reference)
+        for c in candidates:
+            chosen, trial = c.evaluation == record.selected, self._rows.find(c.evaluation)
+            found = values.gaps(trial, reference) if trial else {}
+            kept = trial.model if trial and (chosen or self.spec.keep == "all") else None
+            tags = {"selected": str(chosen).lower()} | values.checkpoint(self.store.uri, kept)
+            gaps = found | {"ag": c.ag, "ag_validation": c.ag_validation}
+            note = run_note(self.spec, self.plan.nodes[c.evaluation], self.store.uri, tags.get("checkpoint"))
+            self._verdicts[c.evaluation] = gaps, tags | {NOTE: note}
         known = tracker.runs.get(node.key)
         if known and known.finished and known.chosen != record.selected:
             # Trials were repeated and another one won. Parameters of a run cannot change: it gets a new one.
             tracker.delete(node.key)
-        cell = self._run(node, record)
+        cell = self._run(node, self._first(record))
         for evaluation in (c.evaluation for c in candidates if c.evaluation in tracker.runs):
-            trial, (gaps, tags) = tracker.runs[evaluation], self._verdict(evaluation)
-            if (trial.selected, trial.parent) != (tags["selected"], cell.id):
-                tags |= {PARENT: cell.id}
-                tracker.log(trial, values.points(gaps), {}, tags, values.milliseconds(record))
+            run, (gaps, tags) = tracker.runs[evaluation], self._verdicts[evaluation]
+            if (run.selected, run.parent) != (tags["selected"], cell.id):
+                tags = tags | {PARENT: cell.id}
+                tracker.log(run, values.points(gaps), {}, tags, values.milliseconds(record))
         cell.chosen = record.selected or ""
         self._finish(node, record)
+
+    def _first(self, cell: Record) -> Record:
+        """The row of the trial with which a cell's work began."""
+        trials = [self._rows.find(c.evaluation) for c in cell.candidates or ()]
+        models = [self._rows.find(trial.model) for trial in trials if trial]
+        begun = [m for m in models if m and m.finished_at]
+        return min(begun, key=values.began, default=cell)
+
+    def _judge_original(self, retrain: Node, record: Record) -> None:
+        """The original's gaps, if its run was there before Retrain was measured."""
+        key = self.plan.originals.get(problem_of(retrain), "")
+        run, original = self._open().runs.get(key), self._rows.find(key)
+        if run and run.finished and run.reference is None and original is not None:
+            gaps, tags = values.gaps(original, record), {"reference": retrain.key}
+            self._open().log(run, values.points(gaps), {}, tags, values.milliseconds(original))
 
     def _finish(self, node: Node, record: Record) -> None:
         """All of a run in one batch. A failed run may finish later; a finished one is left alone."""
@@ -169,64 +209,70 @@ class Mirror:
         known = tracker.runs.get(node.key)
         if known and (known.finished or (failure is not None and known.failure == failure)):
             return
-        model = self._model(record)
+        model = self._rows.find(record.model) if record.kind == "evaluate" else None
         run = self._run(node, model or record)
-        gaps, tags = self._verdict(node.key)
+        gaps, tags = self._verdict(node, record) if failure is None else ({}, {})
         tags |= values.tags(record, clear=run.failure is not None)
         tags |= {"chosen": run.chosen} if run.chosen else {}
+        tags |= {NOTE: run_note(self.spec, node, self.store.uri, tags.get("checkpoint"))}
         params = values.parameters(node, record) if failure is None else {}
         points = values.points(values.metrics(record) | gaps) + values.curve(model)
         tracker.log(run, points, params, tags, values.milliseconds(record))
+        if failure is None and cell_of(self.plan, node) is None:
+            self._complete(node, record, run)
         tracker.end(run, failure, values.milliseconds(record))
         self._written.append(node.key)
+
+    def _complete(self, node: Node, record: Record, run: Run) -> None:
+        """What a cell has beside its figures: the data set, the table of its trials, and their chart."""
+        tracker, data = self._open(), self.plan.nodes[data_of(self.plan, node)]
+        images = self._rows.data(data.key)
+        if images is not None:
+            tracker.use(run, data_entity(data, images))
+        if not tracker.files:
+            return
+        found = [self._rows.find(c.evaluation) for c in record.candidates or ()]
+        trials = [row for row in found if row] or [record]
+        reference = self._rows.find(record.reference or self._references.get(problem_of(node)))
+        try:
+            tracker.attach(run, cell_files(values.run_name(self.spec, node), record, trials, reference))
+        except (
+            Exception
+        ) as error:  # a server whose folder for files is out of reach, no driver for its bucket
+            if tracker.files:
+                tracker.files = False
+                reason = _reason(error, str(self.uri))
+                self._say(f"MLflow took no files ({reason}): its runs stay without their tables and charts")
 
     def _run(self, node: Node, start: Record | None = None) -> Run:
         """The run of an evaluation or selection, made if there is none, below its cell's run."""
         tracker = self._open()
         if node.key in tracker.runs:
             return tracker.runs[node.key]
-        cell = self._cell(node)
+        cell = cell_of(self.plan, node)
         tags = values.coordinates(node) | {
             "kind": "trial" if cell else "cell",
             "recipe": self.spec.recipe,
             "store": self.store.uri,
             "mlflow.source.name": "orchestrator.grid",
+            values.COLOUR: colour_of(node.inputs["method"]),
         }
         if cell:
-            tags[PARENT] = self._run(cell).id
-        began = values.milliseconds(start, start.node_seconds or 0) if start else None
+            tags[PARENT] = self._run(cell, start).id
+        began = values.began(start) if start and start.finished_at else None
         return tracker.create(node.key, values.run_name(self.spec, node), tags, began)
 
-    def _evaluations(self, model: Node) -> list[Node]:
-        """What evaluates a model; searches add to the plan while they run."""
-        nodes = list(self.plan.nodes.values())
-        return [n for n in nodes if n.kind == "evaluate" and n.parents[0] == model.key]
-
-    def _cell(self, node: Node) -> Node | None:
-        """The selection of a trial's cell, from the trial's evaluation; None for what is no trial."""
-        if node.kind != "evaluate":
-            return None
-        holder = self.plan.cells.get(Cell(*(node.inputs[axis] for axis in Cell._fields)))
-        return self.plan.nodes[holder] if holder and self.plan.nodes[holder].kind == "select" else None
-
-    def _verdict(self, evaluation: str) -> tuple[dict[str, float], dict[str, str]]:
-        """A trial's gaps as metrics and whether it was selected as a tag; empty before its cell's selection."""
-        if evaluation not in self._verdicts:
-            return {}, {}
-        candidate, chosen = self._verdicts[evaluation]
-        gaps = {"ag": candidate.ag, "ag_validation": candidate.ag_validation}
-        return gaps, {"selected": str(chosen).lower()}
-
-    def _model(self, evaluation: Record) -> Record | None:
-        """The row of the model that an evaluation looked at, for its curve."""
-        if evaluation.kind != "evaluate" or evaluation.model is None:
-            return None
-        if evaluation.model in self._rows:
-            return self._rows[evaluation.model]
-        try:
-            return self.store.manifest(evaluation.model).record
-        except Corrupt:
-            return None
+    def _verdict(self, node: Node, record: Record) -> Verdict:
+        """A row's gaps to Retrain and what goes with them; of a trial only once its cell has chosen."""
+        if cell_of(self.plan, node) is not None:
+            gaps, tags = self._verdicts.get(node.key, ({}, {}))
+            return gaps, dict(tags)
+        tags = values.checkpoint(self.store.uri, record.model)
+        if node.kind == "select":
+            return values.gaps(record, self._rows.find(record.reference)), tags
+        reference = self._references.get(problem_of(node))
+        gaps = values.gaps(record, record if reference == node.key else self._rows.find(reference))
+        return gaps, tags | ({"reference": str(reference)} if gaps else {})
 
 
 def _reason(error: Exception, uri: str) -> str:

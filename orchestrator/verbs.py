@@ -1,8 +1,5 @@
-"""What the command line's verbs do, beside `run`: plan, status, report, compact, sync, ui."""
+"""What the command line's verbs do, beside `run`: plan, status, report, compact and sync."""
 
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 
 from rich.console import Console
@@ -17,6 +14,7 @@ from orchestrator.report import print_found, read_grid
 from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
 from orchestrator.track import Mirror, tracking_uri
+from orchestrator.ui import ui
 from tasks.lease import Lease
 from tasks.store import Store
 
@@ -88,35 +86,6 @@ def sync(spec: GridSpec, store: Store, options: Options, console: Console) -> in
     else:
         console.print(f"{written} runs written to {uri}", highlight=False, soft_wrap=True)
     return 0
-
-
-def ui(spec: GridSpec, store: Store, _options: Options, console: Console) -> int:
-    """Serves the MLflow UI of a store on this machine until it is interrupted."""
-    uri = tracking_uri(spec, store)
-    if uri is None:
-        raise BadInput(
-            "a remote store has no MLflow of its own; start `mlflow ui` on the server that tracks it"
-        )
-    if uri.startswith("http"):
-        console.print(f"this grid is tracked at {uri}", soft_wrap=True)
-        return 0
-    port = _free_port(5000)
-    address = ["--host", "127.0.0.1", "--port", str(port)]
-    # Without the workflow, MLflow 3 opens on its pages for language-model traces.
-    page = f"http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning"
-    console.print(f"{page} (Ctrl-C ends it)", highlight=False, soft_wrap=True)
-    return subprocess.call([sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, *address])
-
-
-def _free_port(wanted: int) -> int:
-    """The wanted port of the loopback interface, or any free one if it is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 VERBS: dict[str, Callable[[GridSpec, Store, Options, Console], int]] = {

@@ -2,9 +2,9 @@
 
 import hashlib
 import re
-import time
 
 from tasks.store import Store
+from tasks.timing import MethodClock
 
 _NAME = re.compile(r"v1-(\d{6})-(\d+)-([0-9a-f]{16})\.safetensors")  # v1: of what `core.resume` packs
 
@@ -15,13 +15,16 @@ class Partial:
     The file's name says how many epochs and milliseconds are behind it, and its digest: a state that is not
     whole is passed over. Two workers at the same node write the same states. spent: seconds of earlier
     attempts that are in the loaded state. every: epochs between two states. until: epochs after which the
-    training is to pause.
+    training is to pause. clock: what the seconds are told by.
     """
 
-    def __init__(self, store: Store, key: str, every: int, until: int | None = None) -> None:
+    def __init__(
+        self, store: Store, key: str, every: int, until: int | None = None, clock: MethodClock | None = None
+    ) -> None:
         self.every, self.until, self.spent = every, until, 0.0
         self._store, self._folder = store, store.partial(key)
-        self._began = time.perf_counter()
+        self.clock = clock or MethodClock()
+        self._began = self.clock.now()
 
     def load(self) -> bytes | None:
         """The state of the most epochs that is whole, but not of more than `until`."""
@@ -30,13 +33,13 @@ class Partial:
                 continue
             data = self._store.find(f"{self._folder}/{name}")
             if data is not None and _digest(data) == match[3]:
-                self.spent, self._began = int(match[2]) / 1000, time.perf_counter()
+                self.spent, self._began = int(match[2]) / 1000, self.clock.now()
                 return data
         return None
 
     def save(self, epoch: int, data: bytes) -> None:
         """Keeps a state, then removes the earlier ones."""
-        spent = self.spent + time.perf_counter() - self._began
+        spent = self.spent + self.clock.now() - self._began
         kept = f"v1-{epoch:06d}-{1000 * spent:.0f}-{_digest(data)}.safetensors"
         self._store.put(f"{self._folder}/{kept}", data)
         for name, match in self._files().items():

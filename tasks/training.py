@@ -1,8 +1,7 @@
 """Nodes that train: originals, retrains and trials; and the data node that comes before them."""
 
 import hashlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -13,9 +12,10 @@ from torch import Tensor, nn
 from core import checkpoint
 from core.data.splits import pool_indices
 from core.errors import BadInput, Diverged
-from core.forward import Forward, compile_seconds, plain
+from core.forward import Forward, plain
 from core.metrics import outputs, predictions
 from core.metrics.outputs import OUTPUTS
+from core.metrics.sample import RetainSample
 from core.quant import quantizer_faults
 from core.quant.export import flip_rate, step_drift, weight_codes
 from core.unlearn import METHODS, Problem
@@ -52,13 +52,14 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     generator = node_generator(node.inputs, "original")
     partial = Partial(store, node.key, place.checkpoint_epochs)
     forward = warm.forward_of(place, node.inputs["arch"])
+    measure = partial.clock.aside(RetainSample(images, data.transform))
     parts: list[Participant] = []
 
     def take_part(model: nn.Module) -> Participant:
         parts.append(_participant(node, model, data, pool, params.batch_size))
         return parts[-1]
 
-    model, seconds = _timed(
+    model, seconds = partial.clock.timed(
         lambda: train_from_scratch(
             blank,
             images,
@@ -68,6 +69,7 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
             curve.add,
             partial,
             forward,
+            measure,
             take_part if "hook" in inputs else None,
         )
     )
@@ -126,21 +128,23 @@ def _unlearn(
     inputs, method = node.inputs, METHODS[node.inputs["method"]]
     shared = warm.shared_work(place, node) if node.kind == "trial" else Shared({})
     parts = warm.node_split(data.train.labels, inputs)
+    forget, retain = data.train.select(parts.forget), data.train.select(parts.retain)
     problem = Problem(
         model,
-        data.train.select(parts.forget),
-        data.train.select(parts.retain),
+        forget,
+        retain,
         data.classes,
         data.transform,
         warm.device_of(place),
         checkpoints=partial,
         forward=warm.forward_of(place, inputs["arch"]),
+        after_epoch=partial.clock.aside(RetainSample(retain, data.transform)),
         shared=shared,
         kept=kept,
     )
     curve = Curve()
     generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])
-    unlearned, seconds = _timed(lambda: method.run(problem, params, generator, curve.add))
+    unlearned, seconds = partial.clock.timed(lambda: method.run(problem, params, generator, curve.add))
     seconds += partial.spent + shared.saved
     result = _model_result(unlearned, data, seconds, curve, problem.forward)
     sets = {"forget": problem.forget, "retain": problem.retain, "test": data.test}
@@ -181,15 +185,6 @@ def _data(node: Node, place: Place, store: Store) -> warm.DeviceData:
             f" from ({expected[:12]}): use the same files, or another --store"
         )
     return data
-
-
-def _timed(work: Callable[[], nn.Module]) -> tuple[nn.Module, float]:
-    """The work's model and its wall-clock seconds, accelerator included, compilation left out."""
-    start, compiling = time.perf_counter(), compile_seconds()
-    model = work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return model, time.perf_counter() - start - (compile_seconds() - compiling)
 
 
 def node_generator(inputs: dict[str, object], role: str) -> torch.Generator:

@@ -13,7 +13,7 @@ from core.data.splits import Scenario
 from core.errors import BadInput
 from core.forward import Forward, plain
 from core.resume import Checkpoints
-from core.train import OnEpoch, Params, TrainParams
+from core.train import AfterEpoch, OnEpoch, Params, TrainParams
 from core.unlearn.hooks import Hook
 from core.unlearn.shared import Shared
 
@@ -43,6 +43,7 @@ class Problem:
     device: where all of the above lives.
     checkpoints: where a training leaves its state between epochs, and may be told to pause.
     forward: how logits are computed in training.
+    after_epoch: what is measured of the model after every epoch, see `core.train.fit`.
     shared: what other trials on this problem computed already; None where there are none.
     kept: what the method's hook left beside the original, on the device, see `core.unlearn.hooks`.
     """
@@ -55,6 +56,7 @@ class Problem:
     device: torch.device
     checkpoints: Checkpoints | None = None
     forward: Forward = plain
+    after_epoch: AfterEpoch | None = None
     shared: Shared | None = None
     kept: Mapping[str, Tensor] = field(default_factory=dict)
 

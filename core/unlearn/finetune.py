@@ -22,6 +22,7 @@ def finetune(
         params,
         generator,
         epoch_facts=gradient_probe(model, problem, params),
+        after_epoch=problem.after_epoch,
         on_epoch=on_epoch,
         checkpoints=problem.checkpoints,
         forward=problem.forward,

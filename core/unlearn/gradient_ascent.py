@@ -35,6 +35,7 @@ def gradient_ascent(
         generator,
         loss=ascent_loss,
         epoch_facts=gradient_probe(model, problem, params),
+        after_epoch=problem.after_epoch,
         on_epoch=on_epoch,
         checkpoints=problem.checkpoints,
         forward=problem.forward,

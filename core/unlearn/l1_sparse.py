@@ -60,6 +60,7 @@ def l1_sparse(
         generator,
         on_gradient=add_penalty_gradient,
         epoch_facts=gradient_probe(model, problem, params),
+        after_epoch=problem.after_epoch,
         on_epoch=on_epoch,
         checkpoints=problem.checkpoints,
         forward=problem.forward,

@@ -224,6 +224,7 @@ def qmul(
         generator,
         loss=cross_entropy if params.normaliser == "count" else weighted_mean,
         epoch_facts=lambda _epoch: epochs.facts,
+        after_epoch=problem.after_epoch,
         on_epoch=on_epoch,
         checkpoints=problem.checkpoints,
         forward=problem.forward,

@@ -88,6 +88,7 @@ def rl(
         params,
         generator,
         epoch_facts=gradient_probe(model, problem, params, lambda: epochs.forget),
+        after_epoch=problem.after_epoch,
         on_epoch=on_epoch,
         checkpoints=problem.checkpoints,
         forward=problem.forward,

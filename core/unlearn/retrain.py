@@ -11,7 +11,7 @@ from core.forward import Forward, plain
 from core.models.init import initialise_
 from core.quant import calibrate_
 from core.resume import Checkpoints
-from core.train import LearningRate, OnEpoch, Positive, TrainParams, fit
+from core.train import AfterEpoch, LearningRate, OnEpoch, Positive, TrainParams, fit
 from core.unlearn.base import Method, Problem
 from core.unlearn.hooks import Participant
 
@@ -32,6 +32,7 @@ def train_from_scratch(
     on_epoch: OnEpoch | None = None,
     checkpoints: Checkpoints | None = None,
     forward: Forward = plain,
+    after_epoch: AfterEpoch | None = None,
     take_part: Callable[[nn.Module], Participant] | None = None,
 ) -> nn.Module:
     """Initialises, calibrates and trains the model in place on the images; returns it.
@@ -56,6 +57,7 @@ def train_from_scratch(
         params,
         generator,
         on_update=part.on_update if part else None,
+        after_epoch=after_epoch,
         on_epoch=on_epoch,
         checkpoints=checkpoints,
         memory=part,
@@ -69,9 +71,8 @@ def retrain(
     """A model of the same architecture that never saw the forget set."""
     model = copy.deepcopy(problem.model)
     retain, augment = problem.retain, problem.augment
-    return train_from_scratch(
-        model, retain, augment, params, generator, on_epoch, problem.checkpoints, problem.forward
-    )
+    states, forward, measure = problem.checkpoints, problem.forward, problem.after_epoch
+    return train_from_scratch(model, retain, augment, params, generator, on_epoch, states, forward, measure)
 
 
 METHOD = Method(

@@ -102,6 +102,7 @@ def rfa_lora(
         loss=loss,
         epoch_facts=facts,
         on_epoch=on_epoch,
+        after_epoch=problem.after_epoch,
         checkpoints=problem.checkpoints,
     )
     return merged(model, copy.deepcopy(problem.model).eval())

@@ -57,7 +57,7 @@ class Fake:
             record = self._failed(node) if fail(node) else self.record(node, number)
             self.rows[node.key] = record
             if record.status == "done":
-                self.store.commit(node, {}, {}, record)
+                self.store.commit(node, {}, self._facts(node), record)
             else:
                 self.store.note_failure(record, "Traceback\n  <model>\nDiverged: loss is nan\n")
         return list(self.rows.values())
@@ -99,6 +99,13 @@ class Fake:
         extra = {"finished_at": START + timedelta(seconds=number), "node_seconds": 1.5}
         extra |= getattr(self, f"_{node.kind}", lambda node: {})(node)
         return self._base(node).model_copy(update=extra)
+
+    @staticmethod
+    def _facts(node: Node) -> dict:
+        return {"digest": node.key, "classes": 10} if node.kind == "data" else {}
+
+    def _data(self, node: Node) -> dict:
+        return {"retain_count": 50000, "test_count": 10000}
 
     def _model(self, node: Node) -> dict:
         names = ("loss", "lr", *MEASURED.get(node.inputs["method"], ()))

@@ -1,4 +1,4 @@
-import itertools
+import json
 import os
 import random
 import socket
@@ -9,7 +9,10 @@ import pytest
 from fake_results import Fake, small_spec
 
 from core.metrics.gap import FIGURES
+from orchestrator.colours import colour_of
 from orchestrator.track import Mirror, tracking_uri
+from orchestrator.track_notes import FILTERS
+from orchestrator.track_views import VIEWS
 from tasks.record import Record
 from tasks.store import Store
 
@@ -46,17 +49,18 @@ def runs(fake: Fake, uri: str) -> dict:
 
 
 def facts(found: dict) -> dict:
-    """What runs say, ids aside."""
+    """What runs say, ids and the store's place aside."""
     names = {run.info.run_id: name for name, run in found.items()}
     said = {}
     for name, run in found.items():
-        tags = {k: v for k, v in run.data.tags.items() if k != "mlflow.parentRunId"}
+        store = run.data.tags["store"]
+        tags = {k: v.replace(store, "…") for k, v in run.data.tags.items() if k != "mlflow.parentRunId"}
         parent = names.get(run.data.tags.get("mlflow.parentRunId"))
         said[name] = run.data.metrics, run.data.params, tags, run.info.status, run.info.end_time, parent
     return said
 
 
-CELL = "cifar10 · resnet18 4w4a · random 10 %"
+CELL = "cifar10 · resnet18 4w4a · 10 %"
 
 
 def test_one_run_for_each_trial_below_its_cell(fake, database):
@@ -104,6 +108,132 @@ def test_a_trial_has_its_curve(fake, database):
     assert sorted((point.step, point.value) for point in history) == expected
 
 
+def test_every_run_has_its_gaps_to_retrain(fake, database):
+    mirror = mirror_of(fake, database)
+    mirror.sync()
+    mirror.close()
+    rows = {(r.kind, r.method): r for r in fake.rows.values()}
+    reference = rows["evaluate", "retrain"]
+    found = runs(fake, database)
+    trials = [run for name, run in found.items() if " · lr " in name]
+    assert len(trials) == 6
+    for run in found.values():
+        row = fake.rows[run.data.tags["node_key"]]
+        gaps = {f"{name}_gap": abs(getattr(row, name) - getattr(reference, name)) for name in FIGURES}
+        assert {name: run.data.metrics[name] for name in gaps} == gaps
+        assert run.data.metrics["ag"] == sum(gaps.values()) / 4
+    assert found[f"{CELL} · retrain"].data.metrics["ag"] == 0
+    assert found[f"{CELL} · original"].data.tags["reference"] == reference.key
+
+
+def test_an_original_that_came_first_gets_its_gaps_from_retrain(database, tmp_path):
+    fake = Fake(Store(str(tmp_path / "grid")), small_spec(methods=("retrain", "ft")))
+    fake.fill(skip=lambda node: node.kind == "retrain")
+    mirror = mirror_of(fake, database)
+    for record in list(fake.rows.values()):
+        mirror.push(record)
+    name = f"{CELL} · original"
+    assert "ag" not in runs(fake, database)[name].data.metrics
+    fake.fill()
+    for record in fake.rows.values():
+        mirror.push(record)
+    mirror.close()
+    run = runs(fake, database)[name]
+    assert run.data.metrics["ag"] > 0
+    assert run.data.metrics.keys() >= {f"{figure}_gap" for figure in FIGURES}
+
+
+def test_a_run_links_to_its_weights_and_says_what_it_is(fake, database):
+    mirror = mirror_of(fake, database)
+    mirror.sync()
+    mirror.close()
+    found = runs(fake, database)
+    for name, run in found.items():
+        tags, row = run.data.tags, fake.rows[run.data.tags["node_key"]]
+        link = f"{fake.store.uri}/artifacts/{row.model}/model.safetensors"
+        if tags.get("selected") == "false":  # its weights were dropped
+            assert "checkpoint" not in tags
+            assert "weights" not in tags["mlflow.note.content"]
+        else:
+            assert tags["checkpoint"] == link
+            assert link in tags["mlflow.note.content"]
+        assert f"--store {fake.store.uri}" in tags["mlflow.note.content"]
+        assert tags["mlflow.runColor"] == colour_of(tags["method"])
+        told = {
+            "dataset": "cifar10",
+            "arch": "resnet18",
+            "quant": "4w4a",
+            "scenario": "random",
+            "amount": "0.1",
+        }
+        told |= {"seed": "1", "forget_count": "4500", "hardware": "NVIDIA H200", "versions": "torch 2.13.0"}
+        assert {key: tags[key] for key in told} == told, name
+
+
+def test_with_keep_all_every_trial_links_to_its_weights(database, tmp_path):
+    fake = Fake(Store(str(tmp_path / "grid")), small_spec(methods=("ft",), keep="all"))
+    fake.fill()
+    mirror = mirror_of(fake, database)
+    mirror.sync()
+    mirror.close()
+    assert all("checkpoint" in run.data.tags for run in runs(fake, database).values())
+
+
+def test_a_cell_records_its_images_as_mlflow_does(fake, database):
+    mirror = mirror_of(fake, database)
+    mirror.sync()
+    mirror.close()
+    (data,) = (key for key, row in fake.rows.items() if row.kind == "data")
+    for name, run in runs(fake, database).items():
+        inputs = run.inputs.dataset_inputs
+        assert len(inputs) == (0 if " · lr " in name else 1)
+        for used in inputs:
+            assert (used.dataset.name, used.dataset.digest) == ("cifar10", data[:16])
+            counts = {"training_images": 50000, "test_images": 10000, "classes": 10}
+            assert json.loads(used.dataset.profile) == counts
+
+
+def test_a_run_lasts_from_its_first_work_to_its_last(fake, database):
+    mirror = mirror_of(fake, database)
+    for record in fake.rows.values():
+        mirror.push(record)
+    mirror.close()
+    found = {run.info.run_id: run.info for run in runs(fake, database).values()}
+    for run in runs(fake, database).values():
+        assert run.info.start_time < run.info.end_time
+        parent = run.data.tags.get("mlflow.parentRunId")
+        if parent:
+            assert found[parent].start_time <= run.info.start_time
+            assert run.info.end_time <= found[parent].end_time
+
+
+def test_runs_that_an_older_mirror_wrote_are_written_anew(fake, database):
+    mirror = mirror_of(fake, database)
+    mirror.sync()
+    mirror.close()
+    client = mlflow.tracking.MlflowClient(database)
+    before = runs(fake, database)
+    old = before[f"{CELL} · qmul · lr 0.01"].info.run_id
+    client.delete_tag(old, "mirror")
+    mirror = mirror_of(fake, database)
+    assert mirror.sync() == 1
+    mirror.close()
+    assert facts(runs(fake, database)) == facts(before)
+
+
+def test_the_experiment_explains_itself_and_has_its_views(fake, database):
+    mirror_of(fake, database).close()
+    client = mlflow.tracking.MlflowClient(database)
+    tags = client.get_experiment_by_name("unlearn-grid/small").tags
+    for query in FILTERS:
+        assert f"`{query}`" in tags["mlflow.note.content"]
+    for name in VIEWS:
+        view = json.loads(tags[f"mlflow.sharedViewState.{name}"])
+        charts = {chart["metricSectionId"] for chart in view["compareRunCharts"]}
+        assert charts == {section["uuid"] for section in view["compareRunSections"]}
+        assert set(view["selectedColumns"]) < set(view["columnOrder"])
+
+
 def test_writing_twice_changes_nothing(fake, database):
     mirror = mirror_of(fake, database)
     mirror.sync()
@@ -135,8 +265,6 @@ def test_the_order_of_pushes_does_not_matter(fake, database, tmp_path, seed):
         mirror.push(record)
     mirror.close()
     found = facts(runs(other, database))
-    for _, _, tags, *_ in itertools.chain(found.values(), expected.values()):
-        tags.pop("store")
     assert found == expected
 
 
@@ -259,8 +387,6 @@ def test_what_two_drivers_wrote_beside_each_other_is_one_run_for_each_node_after
     mirror.sync()
     mirror.close()
     found, expected = facts(runs(fake, database)), facts(runs(other, database))
-    for _, _, tags, *_ in itertools.chain(found.values(), expected.values()):
-        tags.pop("store")
     assert found == expected
 
 

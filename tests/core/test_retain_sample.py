@@ -1,0 +1,69 @@
+"""RA on a sample after every epoch: what it is of, and that asking changes nothing."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from toy_problem import AUGMENTING, PLAIN, Watch, differing, seeded, state_of, toy_images, toy_model
+
+from core.metrics.predictions import predict
+from core.metrics.sample import LARGEST, SMALLEST, RetainSample, evenly
+from core.train import TrainParams
+from core.unlearn import METHODS
+
+EPOCHED = [name for name, method in METHODS.items() if issubclass(method.params, TrainParams)]
+
+
+def trained(problem, name, watched):
+    """(result, generator's state, facts by epoch)."""
+    method, generator, told = METHODS[name], seeded(), []
+    problem = replace(problem, augment=AUGMENTING)
+    if watched:
+        problem = replace(problem, after_epoch=RetainSample(problem.retain, problem.augment))
+    params = method.params(epochs=2, batch_size=24)
+    found = method.run(problem, params, generator, lambda _epoch, facts: told.append(facts))
+    return found, generator.get_state(), told
+
+
+@pytest.mark.parametrize("name", EPOCHED)
+def test_every_method_with_epochs_tells_it_and_ends_with_the_same_bits(problem, name):
+    without, watched = trained(problem, name, False), trained(problem, name, True)
+    assert differing(without[0], watched[0]) == []
+    assert torch.equal(without[1], watched[1])
+    for silent, told in zip(without[2], watched[2], strict=True):
+        assert {key: told[key] for key in silent} == silent
+        assert told.keys() - silent.keys() == {"retain_accuracy"}
+    last = RetainSample(problem.retain, PLAIN)(watched[0])
+    assert watched[2][-1]["retain_accuracy"] == last["retain_accuracy"]
+
+
+def test_only_influence_unlearning_has_no_epochs():
+    assert set(METHODS) - set(EPOCHED) == {"iu"}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_measuring_reads_plain_images_in_eval_mode_and_changes_nothing(training):
+    model, images = toy_model().train(training), toy_images(100)
+    before, watch = state_of(model), Watch(model).train(training)
+    RetainSample(images, AUGMENTING)(watch)
+    ((seen_training, with_gradients, pixels, _),) = watch.log
+    assert (seen_training, with_gradients, model.training) == (False, False, training)
+    assert torch.equal(pixels, AUGMENTING.normalise(images.select(evenly(100, SMALLEST)).pixels))
+    assert differing(before, model) == []
+
+
+@pytest.mark.parametrize(("count", "expected"), [(30, 30), (100, SMALLEST), (1500, 150), (40_500, LARGEST)])
+def test_the_sample_is_a_tenth_evenly_spread_within_bounds(count, expected):
+    images = toy_images(4).select(torch.arange(count) % 4).relabelled(torch.arange(count))
+    chosen = RetainSample(images, PLAIN).images.labels
+    assert len(chosen) == expected
+    assert int(chosen[0]) == 0
+    gaps = chosen.diff()
+    assert int(gaps.min()) >= 1
+    assert int(gaps.max()) - int(gaps.min()) <= 1
+    assert count - int(chosen[-1]) <= int(gaps.max())
+
+
+def test_it_is_the_accuracy_in_percent():
+    model, images = toy_model(), toy_images(60)
+    assert RetainSample(images, PLAIN)(model) == {"retain_accuracy": predict(model, images, PLAIN).accuracy}
