@@ -12,20 +12,19 @@ from orchestrator.words import ORIGINAL
 # lightness can be for readers with full colour vision, protanopia, deuteranopia and tritanopia alike.
 _COLOURS = ("#3066dc", "#9d9706", "#c68171", "#3f7603", "#815a8e", "#129fd4", "#c22d5d")
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
-# Marks of variants: the last eight are paths in Vega's unit square.
-_VARIANT_SHAPES = (
+_VARIANT_SHAPES = (  # names, or paths in Vega's unit square
     "triangle-right",
     "triangle-left",
     "M0,-1L0.95,-0.31L0.59,0.81L-0.59,0.81L-0.95,-0.31Z",  # pentagon
     "M0,-1.1L0.3,-0.35L1.05,-0.35L0.45,0.15L0.65,0.95L0,0.5L-0.65,0.95L-0.45,0.15L-1.05,-0.35L-0.3,-0.35Z",  # star
     "M-1,-0.6L-0.6,-1L0,-0.4L0.6,-1L1,-0.6L0.4,0L1,0.6L0.6,1L0,0.4L-0.6,1L-1,0.6L-0.4,0Z",  # saltire
-    "M-1,0.5A1,1,0,0,1,1,0.5Z",  # half discs
-    "M-1,-0.5A1,1,0,0,0,1,-0.5Z",
-    "M-0.5,-1A1,1,0,0,1,-0.5,1Z",
-    "M0.5,-1A1,1,0,0,0,0.5,1Z",
+    "M-1,0L-0.5,-0.87L0.5,-0.87L1,0L0.5,0.87L-0.5,0.87Z",  # hexagon
     "M-1,-0.8L1,-0.8L-1,0.8L1,0.8Z",  # hourglass
+    "M-0.8,-1L0.8,1L0.8,-1L-0.8,1Z",  # bow tie
+    "M0,-1L0.9,-0.1L0.9,0.9L-0.9,0.9L-0.9,-0.1Z",  # house
+    "M-1,0.1L0,-0.9L1,0.1L1,0.9L0,-0.1L-1,0.9Z",  # chevron up
+    "M-1,-0.1L0,0.9L1,-0.1L1,-0.9L0,0.1L-1,-0.9Z",  # chevron down
     "wedge",
-    "arrow",
 )
 _SOLID: tuple[int, ...] = ()
 _DASHES = ((6, 3), (2, 2), (8, 3, 2, 3), (10, 4))

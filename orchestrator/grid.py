@@ -48,6 +48,7 @@ Share = Annotated[bool, typer.Option("--share", help="work beside a live driver 
 Workers = Annotated[
     str | None, typer.Option(help="with plan: hours on so many GPUs or CPU slots, such as 1,8,64")
 ]
+Charts = Annotated[bool, typer.Option("--charts", help="with report: every chart as SVG, PNG and PDF, too")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 
 app = typer.Typer(add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -68,6 +69,7 @@ def grid(
     as_json: AsJson = False,
     share: Share = False,
     workers: Workers = None,
+    charts: Charts = False,
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
     from orchestrator import verbs
@@ -79,7 +81,7 @@ def grid(
     if executor not in ("ray", "inline"):
         raise unknown("executor", executor, ("ray", "inline"))
     options = Options(
-        executor, resume, retry_failed, seconds(budget), allow_cpu, as_json, share, counts(workers)
+        executor, resume, retry_failed, seconds(budget), allow_cpu, as_json, share, counts(workers), charts
     )
     spec, opened = open_grid(verb, recipe, spec_file, overrides or [], store)
     raise typer.Exit(verbs.VERBS[verb](spec, opened, options, Console()))

@@ -36,6 +36,7 @@ __all__ = [
     "ReportFiles",
     "Table",
     "build_tables",
+    "export_charts",
     "print_found",
     "print_tables",
     "read_grid",
@@ -134,6 +135,13 @@ def _keys(table: Table, entries: Iterable[Entry]) -> list[tuple[str, int, str, s
         for e in entries
         if e.row and e.cell._replace(seed=0, method="") == at
     ]
+
+
+def export_charts(store: Store, found: Found) -> list[str]:
+    """Writes the report's charts as files, see `orchestrator.charts.files.write_charts`; returns their names."""
+    from orchestrator.charts.files import write_charts
+
+    return write_charts(store, make_charts(found.tables, found.entries, found.tried, found.rows))
 
 
 def print_found(console: "Console", found: Found) -> None:

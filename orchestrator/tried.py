@@ -120,7 +120,8 @@ def edges_of(tried: Sequence[Tried]) -> list[Edge]:
         if trial.selected and len(searched[trial.cell]) > 1:
             for name in ends(trial):
                 groups.setdefault((trial.cell.method, name, trial.point[name]), []).append(trial)
-    return [_edge(*at, found, searched) for at, found in groups.items()]
+    order = list(dict.fromkeys(cell.method for cell in searched))
+    return [_edge(*at, groups[at], searched) for at in sorted(groups, key=lambda at: order.index(at[0]))]
 
 
 def _searched(tried: Sequence[Tried]) -> dict[Cell, set[str]]:

@@ -8,6 +8,7 @@ import altair as alt
 from orchestrator import words
 from orchestrator.charts.parts import (
     FLOOR,
+    GAP_TITLE,
     NO_TRIALS,
     ROUND_TICKS,
     RULE,
@@ -26,8 +27,6 @@ from orchestrator.charts.parts import (
     tip,
 )
 
-GAP_TITLE = "AG, percentage points (logarithmic beyond 1)"
-
 
 def ag_chart() -> Chart:
     """The average gap of every method, against the noise floor."""
@@ -45,7 +44,7 @@ def _ag(scope: Scope) -> alt.TopLevelMixin:
     x = alt.X("ag:Q", scale=gap_scale(zero=True, padding=10), axis=gap_axis(), title=GAP_TITLE)
     floor = alt.Chart(rows("floor")).encode(x="zero:Q", x2="floor:Q", tooltip=tip("text", "Floor"))
     label = alt.Chart(rows("floor")).mark_text(align="left", baseline="bottom", color=FLOOR)
-    named = label.encode(x=alt.value(0), y=alt.value(-6), text="text:N")
+    named = label.encode(x=alt.value(0), y=alt.value(-12), text="text:N")
     return _layered(scope, x, "ag", ("retrain",), [floor.mark_rect(color=FLOOR, opacity=0.22), named])
 
 
@@ -137,7 +136,7 @@ def _retrain(field: str, text: str = "") -> list[alt.Chart]:
     said = f"datum.{text}" if text else f"format(datum.{field}, '.2f') + ' %'"
     rule = base.mark_rule(color=RULE, strokeDash=[5, 4], strokeWidth=1.5)
     label = base.transform_calculate(said=f"'Retrain: ' + {said}").mark_text(align="left", baseline="bottom")
-    return [rule.encode(x=f"{field}:Q"), label.encode(x=alt.value(0), y=alt.value(-6), text="said:N")]
+    return [rule.encode(x=f"{field}:Q"), label.encode(x=alt.value(0), y=alt.value(-12), text="said:N")]
 
 
 def _has(name: str, field: str) -> Callable[[Data, Scope], bool]:

@@ -1,12 +1,17 @@
 """Figures of every trial against what was searched: the learning rate, and each other hyper-parameter by itself."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
+from orchestrator import words
 from orchestrator.charts.parts import (
+    GAP_TITLE,
+    NO_TRIALS,
     PANEL,
     POWERS,
+    ROUND_TICKS,
     RULE,
     RUN,
     Chart,
@@ -26,11 +31,14 @@ from orchestrator.charts.parts import (
 )
 
 WIDTH, GUTTER = 1000, 40  # pixels of a file; the page fits panels to its own width
+MAIN = "lr"  # the hyper-parameter that most methods search
 PARTS = ("fa", "ra", "ta", "mia")
 MARKED = (
     "Every trial is a mark; lines go through the means over seeds. Filled: selected. Ringed: selected at an end of its"
-    " range."
+    " range. AG's axis is even up to about 1 and logarithmic beyond."
 )
+# a trial's state, and the size, filling and opacity of its mark
+STATES = (("part", 16, False, 0.5), ("trial", 42, False, 0.8), ("selected", 85, True, 1.0))
 
 
 def lr_chart() -> Chart:
@@ -39,7 +47,7 @@ def lr_chart() -> Chart:
         "Search over the learning rate",
         f"{MARKED} Dashed: Retrain. A click in the legend picks out a method, a double click brings back all.",
         _lr,
-        lambda data, _scope: _distinct(data, "lr") > 1,
+        lambda data, _scope: _distinct(data, MAIN) > 1,
         lambda _scope: 2 * PANEL + 190,
         wide=True,
     )
@@ -51,9 +59,7 @@ def other_chart() -> Chart:
         "Search over other hyper-parameters",
         f"{MARKED} Where a method's learning rate was searched too, both changed from trial to trial.",
         _others,
-        lambda data, scope: any(
-            _distinct(data, name) > 1 for names in scope.parameters.values() for name in names
-        ),
+        lambda data, scope: any(_distinct(data, name) > 1 for name in _others_of(scope)),
         lambda _scope: PANEL + 100,
         wide=True,
     )
@@ -68,29 +74,59 @@ def _distinct(data: Data, name: str) -> int:
     return max(map(len, found.values()), default=0)
 
 
+def _others_of(scope: Scope) -> set[str]:
+    return {name for names in scope.parameters.values() for name in names} - {MAIN}
+
+
+def _unsearched(scope: Scope, parameter: str) -> set[str]:
+    """The labels of which a hyper-parameter was not searched."""
+    return {label for label in scope.labels if parameter not in scope.parameters.get(label, ())}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a panel has along its horizontal axis. method: the only one to show; None for all that searched it."""
+
+    parameter: str
+    title: str
+    log: bool = True
+    method: str | None = None
+
+    @property
+    def kept(self) -> str:
+        """Vega's test of a trial that belongs on it."""
+        only = f" && datum.method == {self.method!r}" if self.method else ""
+        return f"isValid(datum.{self.parameter}){only}"
+
+    @property
+    def x(self) -> alt.X:
+        """The encoding."""
+        if self.log:
+            axis = log_axis(POWERS if self.parameter == MAIN else ROUND_TICKS, grid=False)
+            scale = alt.Scale(type="log", nice=False, padding=14)
+        else:
+            axis = alt.Axis(labelOverlap=True, grid=False, tickCount=5)
+            scale = alt.Scale(zero=False, nice=False, padding=14)
+        return alt.X(f"{self.parameter}:Q", scale=scale, axis=axis, title=self.title)
+
+
 def _lr(scope: Scope) -> alt.TopLevelMixin:
-    pick = picked()
-    main = _panel(scope, "ag", "lr", "lr (logarithmic)", pick, legend=True).properties(
-        width=WIDTH, height=PANEL
-    )
-    parts = [_panel(scope, name, "lr", "lr (logarithmic)", pick) for name in PARTS]
-    beneath = alt.concat(
-        *[part.properties(width=_share(4), height=PANEL * 2 // 3) for part in parts],
-        columns=4,
-        spacing=GUTTER,
-    )
-    return alt.vconcat(main, beneath, spacing=GUTTER)
+    pick, along = picked(), Axis(MAIN, "lr (logarithmic)")
+    main = _panel(scope, "ag", along, pick).properties(width=WIDTH, height=PANEL)
+    parts = [_panel(scope, name, along, pick) for name in PARTS]
+    sized = [part.properties(width=_share(4), height=PANEL * 2 // 3) for part in parts]
+    return alt.vconcat(main, alt.concat(*sized, columns=4, spacing=GUTTER), spacing=GUTTER)
 
 
 def _others(scope: Scope) -> alt.TopLevelMixin:
     panels = [
-        _panel(scope, "ag", name, f"{method}: {name}" + (" (logarithmic)" if log else ""), None, log, method)
-        for method, names in scope.parameters.items()
+        _panel(scope, "ag", Axis(name, f"{method}: {name}{' (logarithmic)' * log}", log, method), None)
+        for method, names in ((words.title(label), names) for label, names in scope.parameters.items())
         for name, log in names.items()
+        if name != MAIN
     ]
-    return alt.concat(
-        *[panel.properties(width=_share(3), height=PANEL) for panel in panels], columns=3, spacing=GUTTER
-    )
+    sized = [panel.properties(width=_share(3), height=PANEL) for panel in panels]
+    return alt.concat(*sized, columns=3, spacing=GUTTER)
 
 
 def _share(columns: int) -> int:
@@ -98,61 +134,44 @@ def _share(columns: int) -> int:
     return (WIDTH - (columns - 1) * (GUTTER + 40)) // columns
 
 
-def _panel(
-    scope: Scope,
-    figure: str,
-    parameter: str,
-    title: str,
-    pick: alt.Parameter | None,
-    log: bool = True,
-    method: str | None = None,
-    legend: bool = False,
-) -> Any:
-    """One figure of the trials against one hyper-parameter. method: the only one to show."""
-    x = _x(parameter, title, log)
-    kept = f"isValid(datum.{parameter})" + (f" && datum.method == {method!r}" if method else "")
-    base = alt.Chart(rows("trials")).transform_filter(kept)
-    paint, mark, y = colour(scope, legend), shape(scope, legend), _y(figure)
+def _panel(scope: Scope, figure: str, along: Axis, pick: alt.Parameter | None) -> Any:
+    """One figure of the trials against one hyper-parameter. pick: of a panel with a legend."""
+    x, y, legend = along.x, _y(figure), pick is not None
+    without = _unsearched(scope, along.parameter) if legend else set(NO_TRIALS)
+    paint, mark = colour(scope, legend, without), shape(scope, legend, without)
+    base = alt.Chart(rows("trials")).transform_filter(along.kept)
     mean = alt.Y(f"mean({figure}):Q", scale=y["scale"], axis=y["axis"], title=y["title"])
     line = base.transform_filter("datum.state != 'part'").mark_line(strokeWidth=1.6)
-    drawn = line.encode(x=x, y=mean, color=paint, strokeDash=dash(scope), **_opacity(pick, 0.75))
+    drawn = line.encode(x=x, y=mean, color=paint, strokeDash=dash(scope, legend, without), **_seen(pick, 0.9))
     marks = [
         base.transform_filter(f"datum.state == '{state}'")
         .mark_point(size=size, filled=filled)
-        .encode(x=x, y=y, color=paint, shape=mark, tooltip=list(RUN), **_opacity(pick, opacity))
-        for state, size, filled, opacity in (
-            ("part", 16, False, 0.5),
-            ("trial", 42, False, 0.8),
-            ("selected", 85, True, 1.0),
-        )
+        .encode(x=x, y=y, color=paint, shape=mark, tooltip=list(RUN), **_seen(pick, opacity))
+        for state, size, filled, opacity in STATES
     ]
-    ring = base.transform_filter("datum.edge").mark_point(shape="circle", size=260, strokeWidth=1.6)
-    ringed = ring.encode(x=x, y=y, color=paint, **_opacity(pick, 1))
-    layers: list[alt.Chart] = [*_retrain(figure, y), drawn, *marks, ringed]
+    at_end = f"indexof(split(datum.edges, ' '), '{along.parameter}') >= 0"
+    ring = base.transform_filter(at_end).mark_point(shape="circle", size=260, strokeWidth=1.6)
+    layers: list[Any] = [
+        *_retrain(figure, y),
+        drawn,
+        *marks,
+        ring.encode(x=x, y=y, color=paint, **_seen(pick, 1)),
+    ]
     if pick is not None and figure == "ag":
         layers[0] = layers[0].add_params(pick)
     return alt.layer(*layers)
 
 
-def _opacity(pick: alt.Parameter | None, opacity: float) -> dict[str, Any]:
+def _seen(pick: alt.Parameter | None, opacity: float) -> dict[str, Any]:
     return {"opacity": alt.OpacityValue(opacity) if pick is None else faded(pick, opacity)}
-
-
-def _x(parameter: str, title: str, log: bool) -> alt.X:
-    axis = log_axis(POWERS, grid=False) if log else alt.Axis(labelOverlap=True, grid=False, tickCount=5)
-    kind = {"type": "log"} if log else {"zero": False}
-    scale = alt.Scale(nice=False, padding=14, **kind)
-    return alt.X(f"{parameter}:Q", scale=scale, axis=axis, title=title)
 
 
 def _y(figure: str) -> alt.Y:
     if figure == "ag":
-        title = "AG, percentage points (logarithmic beyond 1)"
-        return alt.Y("ag:Q", scale=gap_scale(domainMin=0), axis=gap_axis(**above()), title=title)
+        return alt.Y("ag:Q", scale=gap_scale(zero=True, padding=8), axis=gap_axis(**above()), title=GAP_TITLE)
+    axis = alt.Axis(tickCount=4, **above())
     scale = alt.Scale(zero=False, nice=True, padding=8)
-    return alt.Y(
-        f"{figure}:Q", scale=scale, axis=alt.Axis(tickCount=4, **above()), title=f"{figure.upper()}, %"
-    )
+    return alt.Y(f"{figure}:Q", scale=scale, axis=axis, title=f"{figure.upper()}, %")
 
 
 def _retrain(figure: str, y: alt.Y) -> list[alt.Chart]:

@@ -10,30 +10,29 @@ from orchestrator import words
 from orchestrator.charts.parts import Data, Rows, Scope
 from orchestrator.curves import NORMS, WEIGHTS, epoch_facts, ratio
 from orchestrator.entries import Entry, Row
-from orchestrator.figures import Figure, figure
+from orchestrator.figures import Figure
 from orchestrator.tables import Line, Table
 from orchestrator.tried import KEY_DIGITS, Tried, ends
 from orchestrator.variants import base_name
 
 PLACES = 4  # decimals of a figure in percent
-MAIN = "lr"  # the hyper-parameter that most methods search
 
 
 CONSTANTS = [{"zero": 0, "one": 1}]
 
 
 def scope_of(tables: Sequence[Table], tried: Iterable[Tried]) -> Scope:
-    """The methods of a report, and what was searched of each beside the learning rate."""
+    """The methods of a report, and what was searched of each."""
     found: dict[str, dict[str, bool]] = {}
     for trial in tried:
         space = METHODS[base_name(trial.cell.method)].space(trial.cell.arch)
-        names = {name: space[name].log for name in trial.point if name != MAIN and name in space}
-        found.setdefault(words.title(trial.cell.method), {}).update(names)
+        names = {name: space[name].log for name in trial.point if name in space}
+        found.setdefault(trial.cell.method, {}).update(names)
     labels = dict.fromkeys(line.method for table in tables for line in table.lines)
     norms = [line for table in tables if table.norms for line in table.norms.lines]
     return Scope(
         tuple(labels),
-        {method: names for method, names in found.items() if names},
+        found,
         frozenset(line.method for line in norms),
         frozenset(line.method for line in norms if line.what in WEIGHTS),
     )
@@ -77,7 +76,7 @@ def _trial(trial: Tried) -> dict[str, Any]:
         "fa_off": _rounded(trial.difference("fa")),
         "ta_off": _rounded(trial.difference("ta")),
         "state": "selected" if trial.selected else "trial" if trial.whole else "part",
-        "edge": trial.selected and bool(ends(trial)),
+        "edges": " ".join(ends(trial)) if trial.selected else "",
     }
 
 
@@ -108,7 +107,7 @@ def _run(method: str, seed: int, key: str, row: Row, hyper: str) -> dict[str, An
 def _line(line: Line, entries: Sequence[Entry]) -> dict[str, Any]:
     runs = [(entry, entry.row) for entry in entries if entry.row and entry.cell.method == line.method]
     seconds = [row["seconds"] for _, row in runs if row["seconds"]]
-    of_time = figure(seconds) if seconds and line.role != "original" else None
+    of_time = Figure(fmean(seconds)) if seconds and line.role != "original" else None
     return {
         "method": line.title,
         "role": line.role,
@@ -128,7 +127,7 @@ def _interval(name: str, found: Figure | None) -> dict[str, Any]:
         return {}
     mean, half = found.mean, found.half
     if half is None:
-        return {name: _rounded(mean), f"{name}_text": f"{mean:.2f} (one seed)"}
+        return {name: _rounded(mean), f"{name}_text": f"{mean:.2f}"}
     low = max(mean / 100, mean - half)
     return {
         name: _rounded(mean),

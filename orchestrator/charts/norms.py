@@ -65,7 +65,7 @@ def _ratio(scope: Scope) -> alt.TopLevelMixin:
     y = alt.Y("ratio:Q", scale=scale, axis=axis, title=title)
     line = base.mark_line(strokeWidth=1.8).encode(
         x=_x(), y=alt.Y("mean(ratio):Q", scale=scale, axis=axis, title=title), color=paint,
-        strokeDash=dash(scope), opacity=faded(pick, 0.9),
+        strokeDash=dash(scope, True, without), opacity=faded(pick, 0.9),
     )  # fmt: skip
     about = [
         tip("method", "Method"), tip("epoch", "Epoch"), tip("seed", "Seed"), tip("ratio", "Ratio", ".3g"),

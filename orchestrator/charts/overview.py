@@ -6,6 +6,7 @@ import altair as alt
 
 from orchestrator.charts.parts import (
     FLOOR,
+    GAP_TITLE,
     Chart,
     Scope,
     above,
@@ -26,7 +27,8 @@ def overview_chart(problems: int) -> Chart:
     """A line for each problem, a mark on it for each method."""
     return Chart(
         "Average gap on every problem",
-        "Further left is closer to Retrain; shaded: the noise floor, where there is one. A click on a mark leads to its"
+        "Further left is closer to Retrain; shaded: the noise floor, where there is one. The axis is even up to about 1 and"
+        " logarithmic beyond. A click on a mark leads to its"
         " table, a click in the legend picks out a method.",
         partial(_overview, problems),
         lambda data, _scope: bool(data["problems"]),
@@ -37,8 +39,7 @@ def overview_chart(problems: int) -> Chart:
 
 def _overview(problems: int, scope: Scope) -> alt.TopLevelMixin:
     pick = picked()
-    title = "AG, percentage points (logarithmic beyond 1)"
-    x = alt.X("ag:Q", scale=gap_scale(zero=True, padding=10), axis=gap_axis(), title=title)
+    x = alt.X("ag:Q", scale=gap_scale(zero=True, padding=10), axis=gap_axis(), title=GAP_TITLE)
     axis = alt.Axis(
         title="Problem", labelExpr="split(datum.label, '\\n')", labelLimit=190, ticks=False, domain=False, grid=True,
         **above(-8, "right"),

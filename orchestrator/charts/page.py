@@ -47,6 +47,14 @@ class Charts:
     specs: dict[str, dict[str, Any]]
 
     @property
+    def all(self) -> list[Shown]:
+        """Every chart of the page."""
+        return [
+            *([self.overview] if self.overview else []),
+            *(one for found in self.problems for one in found),
+        ]
+
+    @property
     def json(self) -> str:
         """What the page's script reads. No text in it ends a script or a CDATA section."""
         packed = {
@@ -73,10 +81,9 @@ def make_charts(
     if len(tables) > 1:
         data[OVERVIEW], made[OVERVIEW] = overview_data(tables), overview_chart(len(tables))
         overview = next(iter(_shown({OVERVIEW: made[OVERVIEW]}, OVERVIEW, data[OVERVIEW], scope, "")), None)
-    used = {shown.name for found in (*problems, [overview] if overview else []) for shown in found}
-    return Charts(
-        overview, problems, data, {name: spec_of(made[name], scope) for name in made if name in used}
-    )
+    charts = Charts(overview, problems, data, {})
+    charts.specs.update({name: spec_of(made[name], scope) for name in {one.name: None for one in charts.all}})
+    return charts
 
 
 def file_stem(at: Cell) -> str:

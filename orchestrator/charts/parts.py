@@ -21,8 +21,8 @@ FLOOR, RULE = "#8a9199", "#7d848c"  # seen on both cards
 class Scope:
     """What the charts of one report are about.
 
-    labels: of the methods, in the tables' order. parameters: what was searched beside lr, by method; True where its
-    range is logarithmic. measured, weighted: labels with gradient norms, and with weights of the two sets.
+    labels: of the methods, in the tables' order. parameters: what was searched, by label; True where its range is
+    logarithmic. measured, weighted: labels with gradient norms, and with weights of the two sets.
     """
 
     labels: tuple[str, ...]
@@ -66,11 +66,11 @@ def shape(scope: Scope, legend: bool = False, without: Collection[str] = NO_TRIA
     return alt.Shape("method:N", scale=scale, title="Method", legend=_legend() if legend else None)
 
 
-def dash(scope: Scope) -> alt.StrokeDash:
+def dash(scope: Scope, legend: bool = False, without: Collection[str] = NO_TRIALS) -> alt.StrokeDash:
     """The dashes of a method's line, by which variants of one colour are told apart."""
-    found = scope.styles(NO_TRIALS)
+    found = scope.styles(without)
     scale = alt.Scale(domain=list(found), range=[list(style.dash) or [1, 0] for style in found.values()])
-    return alt.StrokeDash("method:N", scale=scale, legend=None)
+    return alt.StrokeDash("method:N", scale=scale, title="Method", legend=_legend() if legend else None)
 
 
 def _legend() -> alt.Legend:
@@ -106,6 +106,7 @@ def above(x: float = -40, align: Any = "left") -> dict[str, Any]:
     return {"titleAngle": 0, "titleAlign": align, "titleX": x, "titleY": -12, "titleBaseline": "bottom"}
 
 
+GAP_TITLE = "AG, percentage points"
 SYMLOG_TICKS = (0, 0.5, 1, 2, 5, 10, 20, 50, 100)
 ROUND_TICKS = [m * 10.0**e for e in range(-9, 7) for m in (1, 2, 5)]
 POWERS = [10.0**e for e in range(-12, 7)]
@@ -122,12 +123,16 @@ def gap_scale(**options: Any) -> alt.Scale:
 
 def gap_axis(**options: Any) -> alt.Axis:
     """The axis of a gap that is never negative."""
-    return alt.Axis(values=list(SYMLOG_TICKS), labelExpr=NUMBER, labelOverlap=True, **options)
+    return alt.Axis(
+        values=list(SYMLOG_TICKS), labelExpr=NUMBER, labelOverlap="greedy", labelSeparation=7, **options
+    )
 
 
 def log_axis(values: Sequence[float], **options: Any) -> alt.Axis:
     """A logarithmic axis with the ticks that lie on it."""
-    return alt.Axis(values=list(values), labelExpr=NUMBER, labelOverlap=True, **options)
+    return alt.Axis(
+        values=list(values), labelExpr=NUMBER, labelOverlap="greedy", labelSeparation=7, **options
+    )
 
 
 def rows(name: str) -> alt.NamedData:

@@ -56,4 +56,6 @@ def _tradeoff(scope: Scope) -> alt.TopLevelMixin:
 def _axis(lying: bool = False) -> alt.Axis:
     ticks = [*(-tick for tick in SYMLOG_TICKS[:0:-1]), *SYMLOG_TICKS]
     signed = "datum.value == 0 ? '0' : format(datum.value, '+~r')"
-    return alt.Axis(values=ticks, labelOverlap=True, labelExpr=signed, **(above() if lying else {}))
+    return alt.Axis(
+        values=ticks, labelOverlap="greedy", labelSeparation=7, labelExpr=signed, **(above() if lying else {})
+    )
