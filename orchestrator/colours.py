@@ -73,7 +73,7 @@ def styles(labels: Sequence[str]) -> dict[str, Style]:
         if ":" in label:
             number = counts.setdefault(base_name(label), 0)
             counts[base_name(label)] += 1
-            taken = {style.shape for other, style in found.items() if base_name(other) == base_name(label)}
+            taken = {style.shape for style in found.values() if style.colour == colour_of(label)}
             shape = (
                 shape if shape not in taken else next((s for s in _VARIANT_SHAPES if s not in taken), shape)
             )

@@ -75,12 +75,12 @@ def _distinct(data: Data, name: str) -> int:
 
 
 def _others_of(scope: Scope) -> set[str]:
-    return {name for names in scope.parameters.values() for name in names} - {MAIN}
+    return {name for names in scope.searched.values() for name in names} - {MAIN}
 
 
 def _unsearched(scope: Scope, parameter: str) -> set[str]:
     """The labels of which a hyper-parameter was not searched."""
-    return {label for label in scope.labels if parameter not in scope.parameters.get(label, ())}
+    return {label for label in scope.labels if parameter not in scope.searched.get(label, ())}
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _lr(scope: Scope) -> alt.TopLevelMixin:
 def _others(scope: Scope) -> alt.TopLevelMixin:
     panels = [
         _panel(scope, "ag", Axis(name, f"{method}: {name}{' (logarithmic)' * log}", log, method), None)
-        for method, names in ((words.title(label), names) for label, names in scope.parameters.items())
+        for method, names in ((words.title(label), names) for label, names in scope.searched.items())
         for name, log in names.items()
         if name != MAIN
     ]

@@ -32,9 +32,10 @@ def scope_of(tables: Sequence[Table], tried: Iterable[Tried]) -> Scope:
     norms = [line for table in tables if table.norms for line in table.norms.lines]
     return Scope(
         tuple(labels),
-        found,
+        tuple((label, tuple(names.items())) for label, names in found.items()),
         frozenset(line.method for line in norms),
         frozenset(line.method for line in norms if line.what in WEIGHTS),
+        len(tables),
     )
 
 

@@ -1,7 +1,5 @@
 """The average gap of every method on every problem at a glance."""
 
-from functools import partial
-
 import altair as alt
 
 from orchestrator.charts.parts import (
@@ -23,21 +21,20 @@ from orchestrator.charts.parts import (
 LINE = 44  # pixels of a problem's line
 
 
-def overview_chart(problems: int) -> Chart:
+def overview_chart() -> Chart:
     """A line for each problem, a mark on it for each method."""
     return Chart(
         "Average gap on every problem",
-        "Further left is closer to Retrain; shaded: the noise floor, where there is one. The axis is even up to about 1 and"
-        " logarithmic beyond. A click on a mark leads to its"
-        " table, a click in the legend picks out a method.",
-        partial(_overview, problems),
+        "Further left is closer to Retrain; shaded: the noise floor, where there is one. The axis is even up to about 1"
+        " and logarithmic beyond. A click on a mark leads to its table, a click in the legend picks out a method.",
+        _overview,
         lambda data, _scope: bool(data["problems"]),
-        lambda _scope: LINE * problems + 120,
+        lambda scope: LINE * scope.problems + 120,
         wide=True,
     )
 
 
-def _overview(problems: int, scope: Scope) -> alt.TopLevelMixin:
+def _overview(scope: Scope) -> alt.TopLevelMixin:
     pick = picked()
     x = alt.X("ag:Q", scale=gap_scale(zero=True, padding=10), axis=gap_axis(), title=GAP_TITLE)
     axis = alt.Axis(
@@ -61,4 +58,4 @@ def _overview(problems: int, scope: Scope) -> alt.TopLevelMixin:
         )
         .add_params(pick)
     )  # fmt: skip
-    return alt.layer(floors, marks).properties(width="container", height=LINE * problems)
+    return alt.layer(floors, marks).properties(width="container", height=LINE * scope.problems)

@@ -79,11 +79,17 @@ def make_charts(
         problems.append(_shown(made, name, data[name], scope, file_stem(table.at)))
     overview = None
     if len(tables) > 1:
-        data[OVERVIEW], made[OVERVIEW] = overview_data(tables), overview_chart(len(tables))
+        data[OVERVIEW], made[OVERVIEW] = overview_data(tables), overview_chart()
         overview = next(iter(_shown({OVERVIEW: made[OVERVIEW]}, OVERVIEW, data[OVERVIEW], scope, "")), None)
     charts = Charts(overview, problems, data, {})
-    charts.specs.update({name: spec_of(made[name], scope) for name in {one.name: None for one in charts.all}})
+    charts.specs.update({name: _spec(name, scope) for name in {one.name: None for one in charts.all}})
     return charts
+
+
+@lru_cache(maxsize=64)
+def _spec(name: str, scope: Scope) -> dict[str, Any]:
+    """A specification, which nobody changes, made once for a scope."""
+    return spec_of(overview_chart() if name == OVERVIEW else CHARTS[name](), scope)
 
 
 def file_stem(at: Cell) -> str:

@@ -1,7 +1,7 @@
 """What the charts share: scales by method, axes, tooltips, rules."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -22,13 +22,20 @@ class Scope:
     """What the charts of one report are about.
 
     labels: of the methods, in the tables' order. parameters: what was searched, by label; True where its range is
-    logarithmic. measured, weighted: labels with gradient norms, and with weights of the two sets.
+    logarithmic. measured, weighted: labels with gradient norms, and with weights of the two sets. problems: their
+    number.
     """
 
     labels: tuple[str, ...]
-    parameters: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    parameters: tuple[tuple[str, tuple[tuple[str, bool], ...]], ...] = ()
     measured: frozenset[str] = frozenset()
     weighted: frozenset[str] = frozenset()
+    problems: int = 1
+
+    @property
+    def searched(self) -> dict[str, dict[str, bool]]:
+        """The searched hyper-parameters by label."""
+        return {label: dict(names) for label, names in self.parameters}
 
     def styles(self, without: Collection[str] = ()) -> dict[str, Style]:
         """The styles by title, as the rows name methods. without: labels to leave out."""

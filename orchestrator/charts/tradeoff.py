@@ -1,5 +1,7 @@
 """The trade-off: how far forgetting and accuracy on test images lie from Retrain's, trial by trial."""
 
+from typing import Any
+
 import altair as alt
 
 from orchestrator.charts.parts import (
@@ -56,6 +58,5 @@ def _tradeoff(scope: Scope) -> alt.TopLevelMixin:
 def _axis(lying: bool = False) -> alt.Axis:
     ticks = [*(-tick for tick in SYMLOG_TICKS[:0:-1]), *SYMLOG_TICKS]
     signed = "datum.value == 0 ? '0' : format(datum.value, '+~r')"
-    return alt.Axis(
-        values=ticks, labelOverlap="greedy", labelSeparation=7, labelExpr=signed, **(above() if lying else {})
-    )
+    apart: dict[str, Any] = {"labelOverlap": "greedy", "labelSeparation": 7} | (above() if lying else {})
+    return alt.Axis(values=ticks, labelExpr=signed, **apart)

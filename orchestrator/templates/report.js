@@ -4,7 +4,7 @@
   const page = JSON.parse(document.getElementById("charts").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const plots = [...document.querySelectorAll(".plot")];
-  const AXIS = 52, GUTTER = 40, PANEL = 210, LEGEND = 150; // pixels
+  const AXIS = 52, GUTTER = 40, PANEL = 190, LEGEND = 150, PAPER = 930; // pixels; paper is a landscape page
   const drawn = new Map(); // a plot to what draws it, and the theme and width it was drawn for
 
   const rows = ({ names, rows }) => rows.map((row) => Object.fromEntries(row.map((value, i) => [names[i], value])));
@@ -53,7 +53,8 @@
   dark.addEventListener("change", again);
   let waiting;
   addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(again, 150); });
-  addEventListener("beforeprint", () => plots.forEach((plot) => draw(plot, "light", Math.min(plot.clientWidth, 920))));
+  const paper = (plot) => draw(plot, "light", plot.closest(".wide") ? PAPER : (PAPER - GUTTER) / 2);
+  addEventListener("beforeprint", () => plots.forEach(paper));
   addEventListener("afterprint", again);
   document.querySelectorAll("nav details a").forEach((link) => {
     link.addEventListener("click", () => link.closest("details").removeAttribute("open"));
