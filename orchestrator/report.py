@@ -13,7 +13,6 @@ import yaml
 
 from core.metrics.gap import FIGURES
 from orchestrator import published, render, results_csv, words
-from orchestrator.charts.page import make_charts, scripts
 from orchestrator.entries import Entry, collect
 from orchestrator.failures import by_kind, clean, failures_of
 from orchestrator.older import Older, find_older, groups, notice
@@ -97,6 +96,11 @@ def write_report(
     results.parquet has every row of the store, and a column more: superseded_by, for a row that an older revision
     made the key of the node that takes its place.
     """
+    from orchestrator.charts.page import (  # Altair is a second that other verbs need not wait
+        make_charts,
+        scripts,
+    )
+
     found = found or read_grid(store, spec, plan)
     rows, entries, tables = found.rows, found.entries, found.tables
     failures = failures_of(store, plan, rows.values())
@@ -140,6 +144,7 @@ def _keys(table: Table, entries: Iterable[Entry]) -> list[tuple[str, int, str, s
 def export_charts(store: Store, found: Found) -> list[str]:
     """Writes the report's charts as files, see `orchestrator.charts.files.write_charts`; returns their names."""
     from orchestrator.charts.files import write_charts
+    from orchestrator.charts.page import make_charts
 
     return write_charts(store, make_charts(found.tables, found.entries, found.tried, found.rows))
 

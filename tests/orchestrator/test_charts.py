@@ -12,7 +12,8 @@ from orchestrator.charts.files import drawing, write_charts
 from orchestrator.charts.page import Charts, make_charts
 from orchestrator.charts.parts import Scope
 from orchestrator.colours import colour_of
-from orchestrator.report import read_grid
+from orchestrator.recipes import full
+from orchestrator.report import read_grid, write_report
 from orchestrator.spec import SearchSpec
 from tasks.store import Store
 
@@ -139,6 +140,24 @@ def test_files_of_every_chart_in_every_format():
     assert b"AG, percentage points" in fake.store.get(f"{stem}.svg")
     assert fake.store.get(f"{stem}.png").startswith(b"\x89PNG")
     assert fake.store.get(f"{stem}.pdf").startswith(b"%PDF")
+
+
+@pytest.mark.slow
+def test_the_report_of_the_whole_paper_with_seeds_is_complete_and_small():
+    """192 cells at three seeds with eight trials each."""
+    store = Store("memory://charts")
+    store.remove("")
+    spec = full().model_copy(update={"seeds": (1, 2, 3), "search": SearchSpec(trials=8), "probe": 64})
+    fake = Fake(store, spec, curve=10)
+    fake.fill()
+    found = read_grid(store, spec, fake.plan)
+    write_report(store, spec, fake.plan, (), found)
+    page = store.get("report/index.html")
+    assert len(page) <= 8_000_000
+    assert page.count(b"<article ") == 24
+    assert page.count(b'class="plot"') == 24 * len(CHARTS) + 1
+    assert len(store.get("report/trials.csv").splitlines()) == 1 + 24 * 3 * 7 * 8
+    store.remove("")
 
 
 def test_drawing_leaves_the_pages_specification_alone():
