@@ -49,6 +49,7 @@ Workers = Annotated[
     str | None, typer.Option(help="with plan: hours on so many GPUs or CPU slots, such as 1,8,64")
 ]
 Port = Annotated[int | None, typer.Option(help="with ui: where it listens, on this machine alone")]
+Charts = Annotated[bool, typer.Option("--charts", help="with report: every chart as SVG, PNG and PDF, too")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 
 app = typer.Typer(add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -70,6 +71,7 @@ def grid(
     share: Share = False,
     workers: Workers = None,
     port: Port = None,
+    charts: Charts = False,
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
     from orchestrator import verbs
@@ -81,7 +83,16 @@ def grid(
     if executor not in ("ray", "inline"):
         raise unknown("executor", executor, ("ray", "inline"))
     options = Options(
-        executor, resume, retry_failed, seconds(budget), allow_cpu, as_json, share, counts(workers), port
+        executor,
+        resume,
+        retry_failed,
+        seconds(budget),
+        allow_cpu,
+        as_json,
+        share,
+        counts(workers),
+        port,
+        charts,
     )
     spec, opened = open_grid(verb, recipe, spec_file, overrides or [], store)
     raise typer.Exit(verbs.VERBS[verb](spec, opened, options, Console()))

@@ -18,3 +18,4 @@ class Options:
     share: bool = False
     workers: tuple[int, ...] = ()
     port: int | None = None
+    charts: bool = False

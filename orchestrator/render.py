@@ -96,7 +96,7 @@ def markdown_table(table: Table) -> str:
         [f"### {_escape(table.title)}"],
         [f"- {label}: {_escape(value)}" for label, value in table.facts],
         _grid(("Method", *HEADINGS), "lrrrrrrl", [_cells(line) for line in table.lines]),
-        [f"- {_escape(note)}" for note in table.notes],
+        [f"- {_escape(note)}" for note in (*table.notes, *table.edges)],
     ]
     if table.beside:
         parts += _beside(table.beside)

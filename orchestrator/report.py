@@ -12,8 +12,9 @@ import pyarrow as pa
 import yaml
 
 from core.metrics.gap import FIGURES
-from orchestrator import published, render, results_csv
+from orchestrator import published, render, results_csv, words
 from orchestrator.entries import Entry, collect
+from orchestrator.failures import by_kind, clean, failures_of
 from orchestrator.older import Older, find_older, groups, notice
 from orchestrator.parquet import Row, as_table, compressed
 from orchestrator.plan import Plan
@@ -21,6 +22,7 @@ from orchestrator.spec import GridSpec
 from orchestrator.store import read_rows
 from orchestrator.tables import Table, build_tables, tables_of
 from orchestrator.terminal import print_tables
+from orchestrator.tried import Tried, tried_of
 from tasks.store import Store
 from tasks.uri import public
 
@@ -33,14 +35,12 @@ __all__ = [
     "ReportFiles",
     "Table",
     "build_tables",
+    "export_charts",
     "print_found",
     "print_tables",
     "read_grid",
     "write_report",
 ]
-
-LOGS = 20  # failures whose log is shown; the others name theirs
-LOG_LINES = 25
 
 
 @dataclass(frozen=True)
@@ -53,21 +53,11 @@ class ReportFiles:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A failed node as the report shows it."""
-
-    words: str
-    kind: str
-    message: str
-    log: str
-    tail: str
-
-
-@dataclass(frozen=True)
 class Found:
     """What a store says about a grid. everything: all rows of the store. rows: those of the plan's nodes, by key.
 
     repairs: a line for each part that was broken. older: rows outside the plan that an older revision made, by key.
+    tried: every finished trial.
     """
 
     everything: list[Row]
@@ -76,6 +66,7 @@ class Found:
     older: dict[str, Older]
     entries: list[Entry]
     tables: list[Table]
+    tried: list[Tried]
 
 
 @dataclass(frozen=True)
@@ -93,7 +84,8 @@ def read_grid(store: Store, spec: GridSpec, plan: Plan) -> Found:
     rows = {row["key"]: row for row in everything if row["key"] in plan.nodes}
     older = find_older(store, plan, everything)
     entries = collect(plan, rows.values(), {one.now for one in older.values()})
-    return Found(everything, rows, repairs, older, entries, tables_of(spec, entries, rows))
+    tried = tried_of(plan, entries, rows)
+    return Found(everything, rows, repairs, older, entries, tables_of(spec, entries, rows, tried), tried)
 
 
 def write_report(
@@ -104,16 +96,27 @@ def write_report(
     results.parquet has every row of the store, and a column more: superseded_by, for a row that an older revision
     made the key of the node that takes its place.
     """
+    from orchestrator.charts.page import (  # Altair is a second that other verbs need not wait
+        make_charts,
+        scripts,
+    )
+
     found = found or read_grid(store, spec, plan)
     rows, entries, tables = found.rows, found.entries, found.tables
+    failures = failures_of(store, plan, rows.values())
+    charts = make_charts(tables, entries, found.tried, rows)
     page = {
         "tables": tables,
         "summary": _summary(store, plan, list(rows.values()), entries),
-        "failures": _failures(store, plan, rows.values()),
+        "failures": failures,
+        "failure_groups": by_kind(failures),
+        "charts": charts,
+        "scripts": scripts(),
+        "keys": [(table.title, _keys(table, entries)) for table in tables],
         "older": groups(found.older),
         "older_count": len(found.older),
         "older_notice": notice(found.older),
-        "warnings": [_clean(line) for line in (*warnings, *found.repairs)],
+        "warnings": [clean(line) for line in (*warnings, *found.repairs)],
         "rerun": f"python -m orchestrator.grid run --store {shlex.quote(store.uri)} --retry-failed",
         "yaml": _yaml(spec),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -121,10 +124,29 @@ def write_report(
     }
     store.put("report/results.parquet", _parquet(found))
     store.put("report/results.csv", results_csv.results_csv(entries, tables).encode())
+    store.put("report/trials.csv", results_csv.trials_csv(found.tried).encode())
     store.put("report/gradient_norms.csv", results_csv.norms_csv(entries, rows).encode())
     store.put("report/report.md", _template("report.md.j2").render(page).encode())
     store.put("report/index.html", _template("report.html.j2").render(page).encode())
     return ReportFiles(*(_address(store, f"report/{n}") for n in ("index.html", "report.md", "results.csv")))
+
+
+def _keys(table: Table, entries: Iterable[Entry]) -> list[tuple[str, int, str, str]]:
+    """Method, seed, key of the node that holds its figures and of the selected evaluation, of a table's entries."""
+    at = table.at._replace(seed=0, method="")
+    return [
+        (words.title(e.cell.method), e.cell.seed, e.key, e.row["selected"] or "")
+        for e in entries
+        if e.row and e.cell._replace(seed=0, method="") == at
+    ]
+
+
+def export_charts(store: Store, found: Found) -> list[str]:
+    """Writes the report's charts as files, see `orchestrator.charts.files.write_charts`; returns their names."""
+    from orchestrator.charts.files import write_charts
+    from orchestrator.charts.page import make_charts
+
+    return write_charts(store, make_charts(found.tables, found.entries, found.tried, found.rows))
 
 
 def print_found(console: "Console", found: Found) -> None:
@@ -206,34 +228,6 @@ def _distinct(rows: Iterable[Row], name: str) -> str:
     """A column's values, the most frequent first."""
     found = Counter(row[name] for row in rows if row[name])
     return "; ".join(value for value, _ in found.most_common()) or "–"
-
-
-def _failures(store: Store, plan: Plan, rows: Iterable[Row]) -> list[Failure]:
-    failed = [row for row in rows if row["status"] != "done"]
-    return [
-        Failure(
-            plan.nodes[row["key"]].words,
-            row["error_kind"] or "unknown",
-            _clean(row["error_message"] or "no message"),
-            row["log"] or "",
-            _tail(store, row["log"]) if number < LOGS else "",
-        )
-        for number, row in enumerate(failed)
-    ]
-
-
-def _tail(store: Store, log: str | None) -> str:
-    """A log's last lines; nothing if it is gone."""
-    try:
-        text = store.get(log).decode(errors="replace") if log else ""
-    except OSError:
-        return ""
-    return "\n".join(_clean(line) for line in text.splitlines()[-LOG_LINES:])
-
-
-def _clean(text: str) -> str:
-    """Text without control characters, which no page may hold."""
-    return "".join(c if c.isprintable() or c == "\t" else " " for c in text)
 
 
 def _yaml(spec: GridSpec) -> str:

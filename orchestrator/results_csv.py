@@ -1,4 +1,4 @@
-"""Every figure at full precision as CSV: the results, and the gradient norms by epoch."""
+"""Every figure at full precision as CSV: the results, every trial, and the gradient norms by epoch."""
 
 import csv
 import io
@@ -11,6 +11,7 @@ from orchestrator.entries import Entry, Row
 from orchestrator.plan import Cell
 from orchestrator.published import COMPARED, find_published
 from orchestrator.tables import Line, Table
+from orchestrator.tried import Tried, ends
 
 _ROW = (
     "va", "mia_validation", "ag_validation", "seconds", "flip_rate", "step_drift", "epochs", "forget_count",
@@ -26,6 +27,11 @@ COLUMNS = (
     "distinguishable", "distinguishable_from_retrain", "trials", "failed_trials", "key", *_ROW, *_PRINTED,
 )  # fmt: skip
 _WORDS = {True: "true", False: "false"}
+TRIAL_COLUMNS = (
+    *Cell._fields, "selected", "whole", "tried", "edges", *FIGURES, *(f"{name}_gap" for name in FIGURES), "ag",
+    "ag_validation", "va", "mia_validation", "seconds", "flip_rate", "step_drift", "params", "key", "model",
+    "reference",
+)  # fmt: skip
 NORM_COLUMNS = (*Cell._fields, "epoch", *NORMS, "ratio", *WEIGHTS)
 
 
@@ -41,6 +47,27 @@ def results_csv(entries: Iterable[Entry], tables: Sequence[Table]) -> str:
         for line in table.lines
     }
     return _written(COLUMNS, (_row(entry) | judged[entry.cell._replace(seed=0)] for entry in entries))
+
+
+def trials_csv(tried: Iterable[Tried]) -> str:
+    """One line for each finished trial. whole: false for a look at one on its way. edges: ends of ranges it sits on."""
+    return _written(TRIAL_COLUMNS, map(_trial, tried))
+
+
+def _trial(trial: Tried) -> dict[str, object]:
+    gaps = {f"{name}_gap": off for name in FIGURES if (off := trial.difference(name)) is not None}
+    return {
+        **{name: value for name, value in trial.row.items() if name in TRIAL_COLUMNS},
+        **trial.cell._asdict(),
+        **{name: abs(off) for name, off in gaps.items()},
+        "selected": _WORDS[trial.selected],
+        "whole": _WORDS[trial.whole],
+        "edges": " ".join(f"{name}:{end}" for name, end in ends(trial).items()),
+        "ag": trial.ag,
+        "ag_validation": trial.ag_validation,
+        "key": trial.key,
+        "reference": trial.reference["key"] if trial.reference else None,
+    }
 
 
 def norms_csv(entries: Iterable[Entry], rows: Mapping[str, Row]) -> str:

@@ -15,6 +15,7 @@ from orchestrator.figures import Figure, figure
 from orchestrator.noise import Floor, Near, floor_text, nearness, noise_floor
 from orchestrator.plan import Cell, Plan
 from orchestrator.spec import GridSpec
+from orchestrator.tried import Tried, edges_of, tried_of
 from orchestrator.variants import base_name
 
 Role = Literal["original", "reference", "method"]
@@ -51,7 +52,7 @@ class Table:
     """One comparison. at: its coordinates, with the first seed. facts: what stands above it, as label and value.
 
     floor: the noise floor of AG; None where fewer than two Retrains are there. beside: the paper's figures.
-    norms: gradient norms by epoch.
+    norms: gradient norms by epoch. edges: selected values that sit at an end of their searched range.
     """
 
     at: Cell
@@ -62,6 +63,7 @@ class Table:
     floor: Floor | None = None
     beside: Beside | None = None
     norms: NormTable | None = None
+    edges: tuple[str, ...] = ()
 
     @property
     def ranked(self) -> list[Line]:
@@ -82,16 +84,27 @@ class Table:
 def build_tables(spec: GridSpec, plan: Plan, rows: Iterable[Row]) -> list[Table]:
     """The tables of a grid, in the plan's order, seeds within; a hole stays a hole."""
     by_key = {row["key"]: row for row in rows}
-    return tables_of(spec, collect(plan, by_key.values()), by_key)
+    entries = collect(plan, by_key.values())
+    return tables_of(spec, entries, by_key, tried_of(plan, entries, by_key))
 
 
-def tables_of(spec: GridSpec, entries: Iterable[Entry], rows: Mapping[str, Row]) -> list[Table]:
+def tables_of(
+    spec: GridSpec, entries: Iterable[Entry], rows: Mapping[str, Row], tried: Iterable[Tried] = ()
+) -> list[Table]:
     """The tables of a grid's entries. rows: all rows by key, which hold the curves of the selected trials."""
     groups: dict[Cell, dict[str, list[Entry]]] = {}
     for entry in entries:
         at = entry.cell._replace(seed=spec.seeds[0], method="retrain")
         groups.setdefault(at, {}).setdefault(entry.cell.method, []).append(entry)
-    return [_table(spec, at, methods, rows) for at, methods in groups.items()]
+    trials: dict[Cell, list[Tried]] = {}
+    for trial in tried:
+        trials.setdefault(trial.cell._replace(seed=spec.seeds[0], method="retrain"), []).append(trial)
+    tables = {at: _table(spec, at, methods, rows) for at, methods in groups.items()}
+    return [replace(table, edges=_edges(trials.get(at, []))) for at, table in tables.items()]
+
+
+def _edges(tried: Sequence[Tried]) -> tuple[str, ...]:
+    return tuple(edge.text for edge in edges_of(tried))
 
 
 def _table(spec: GridSpec, at: Cell, methods: dict[str, list[Entry]], rows: Mapping[str, Row]) -> Table:

@@ -10,7 +10,7 @@ from orchestrator.estimate import plan_facts, print_plan
 from orchestrator.launch import report_files, run
 from orchestrator.options import FAILED, Options
 from orchestrator.plan import make_plan
-from orchestrator.report import print_found, read_grid
+from orchestrator.report import export_charts, print_found, read_grid
 from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
 from orchestrator.track import Mirror, tracking_uri
@@ -50,11 +50,15 @@ def report(spec: GridSpec, store: Store, options: Options, console: Console) -> 
     grid = expand(make_plan(spec), store)
     found = read_grid(store, spec, grid)
     files = report_files(spec, grid, store, [], found)
+    charts = export_charts(store, found) if options.charts else []
     if options.as_json:
-        console.print_json(data={"report": files, "warnings": found.repairs, "older": sorted(found.older)})
+        said = {"report": files, "warnings": found.repairs, "older": sorted(found.older)}
+        console.print_json(data=said | ({"charts": charts} if options.charts else {}))
         return 0
     print_found(console, found)
     console.print(f"report  {files}", highlight=False, soft_wrap=True)
+    if options.charts:
+        console.print(f"charts  {len(charts)} files in report/charts/", highlight=False, soft_wrap=True)
     return 0
 
 

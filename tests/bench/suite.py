@@ -13,6 +13,7 @@ from tests.bench.node_overhead import node_overhead
 from tests.bench.pace import pace
 from tests.bench.planning import planning
 from tests.bench.reference_loop import reference_loop
+from tests.bench.reporting import reporting
 from tests.bench.resume import resume
 from tests.bench.sharing import sharing
 from tests.bench.slots import slots
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
     "loader": loader,
     "attack": attack,
     "planning": planning,
+    "reporting": reporting,
     "node_overhead": node_overhead,
     "resume": resume,
     "makespan": makespan,

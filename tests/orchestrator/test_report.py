@@ -1,4 +1,6 @@
+import base64
 import csv
+import hashlib
 import io
 import re
 import statistics
@@ -331,6 +333,45 @@ class TestFiles:
         assert float(line["ratio"]) == facts["forget_gradient_norm"] / facts["retain_gradient_norm"]
         assert float(line["w_forget"]) == facts["w_forget"]
 
+    def test_every_trial_is_a_line_of_a_csv(self, uri):
+        fake = filled(uri, seeds=(1, 2))
+        self.write(fake)
+        read = list(csv.DictReader(io.StringIO(fake.store.get("report/trials.csv").decode())))
+        assert len(read) == 2 * 3 * 3  # three methods, three trials, two seeds
+        chosen = {
+            fake.rows[key].selected for cell, key in fake.plan.cells.items() if cell.method != "retrain"
+        }
+        assert {line["key"] for line in read if line["selected"] == "true"} == chosen
+        for line in read:
+            row, reference = fake.rows[line["key"]], fake.rows[line["reference"]]
+            assert float(line["fa"]) == row.fa
+            assert float(line["ta_gap"]) == abs(row.ta - reference.ta)
+            assert float(line["ag"]) == pytest.approx(
+                statistics.fmean(float(line[f"{n}_gap"]) for n in FIGURES)
+            )
+
+    def test_page_and_markdown_say_which_selected_values_sit_at_an_end(self, uri):
+        fake = filled(uri)
+        (table,) = tables(fake)
+        _, page, text, _ = self.write(fake)
+        assert all(edge in text for edge in table.edges)
+        words_ = " ".join("".join(ElementTree.fromstring(page).itertext()).split())
+        assert all(edge in words_ for edge in table.edges)
+
+    def test_failures_are_grouped_with_the_command(self, uri):
+        fake = filled(uri, fail=lambda n: is_method("ft")(n) or is_method("salun")(n))
+        _, page, _, _ = self.write(fake)
+        assert page.count("--retry-failed") == 1  # one kind, one command
+        assert ">numeric</span> 6 nodes" in page
+
+    def test_keys_of_what_was_selected_are_listed(self, uri):
+        fake = filled(uri)
+        _, page, _, _ = self.write(fake)
+        for cell, key in fake.plan.cells.items():
+            assert f"<code>{key[:12]}</code>" in page
+            if cell.method != "retrain":
+                assert f"<code>{fake.rows[key].selected[:12]}</code>" in page
+
     def test_parquet_holds_all_rows(self, uri):
         from orchestrator.parquet import as_table
         from tasks.record import SCHEMA, from_parquet
@@ -349,11 +390,21 @@ class TestFiles:
         root = ElementTree.fromstring(page)
         assert root.tag == "html"
         for element in root.iter():
-            assert element.tag not in ("script", "link", "img", "iframe")
+            assert element.tag not in ("link", "img", "iframe")
             assert element.get("src") is None
             assert (element.get("href") or "#").startswith("#")
-        assert "url(" not in page
-        assert "@import" not in page
+        (style,) = (element.text for element in root.iter("style"))
+        assert "url(" not in style
+        assert "@import" not in style
+        policy = next(m.get("content") for m in root.iter("meta") if m.get("http-equiv"))
+        assert policy.startswith("default-src 'none'; ")
+        assert "unsafe-eval" not in policy
+        for script in root.iter("script"):
+            if script.get("type") != "application/json":
+                source = re.search(f"<script>{re.escape('//<![CDATA[')}.*?</script>", page, re.DOTALL)
+                digest = hashlib.sha256(source[0][8:-9].encode()).digest()
+                assert f"'sha256-{base64.b64encode(digest).decode()}'" in policy
+                page = page.replace(source[0], "")
 
     @pytest.mark.parametrize(("seeds", "count"), [((1,), 0), ((1, 2), 2)])
     def test_page_tells_at_a_glance_what_the_noise_floor_leaves(self, uri, seeds, count):
