@@ -17,3 +17,4 @@ class Options:
     as_json: bool = False
     share: bool = False
     workers: tuple[int, ...] = ()
+    against: str | None = None
