@@ -1,15 +1,17 @@
 """Two grids beside each other: each method on each problem that both have, and what moved by more than the noise."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from core.errors import BadInput
 from core.metrics.gap import FIGURES
 from orchestrator import held, places, words
-from orchestrator.entries import Entry
+from orchestrator.entries import Entry, Row
 from orchestrator.figures import figure
+from orchestrator.noise import noise_floor
 from orchestrator.plan import Cell, make_plan
 from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
@@ -43,14 +45,14 @@ class Change:
     """A method on a problem, as means over the seeds that both grids have.
 
     at: its coordinates, without a seed. interval: half the 95 % interval of AG's change, paired by seed; None for one
-    seed. floor: the larger noise floor of the two grids (see `orchestrator.noise`); None where neither has one.
+    seed. floors: what each figure is judged by, see `figure_floors`; None where neither grid has two Retrains.
     """
 
     at: Cell
     seeds: tuple[int, ...]
     figures: dict[str, Difference]
     interval: float | None
-    floor: float | None
+    floors: Mapping[str, float] | None
 
     @property
     def title(self) -> str:
@@ -60,7 +62,7 @@ class Change:
     @property
     def moved(self) -> bool | None:
         """Whether any figure moved by more than the floor; None where that is unknown."""
-        return None if self.floor is None else any(each.moved for each in self.figures.values())
+        return None if self.floors is None else any(each.moved for each in self.figures.values())
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ class Against:
     @property
     def verdict(self) -> str:
         """The outcome in a sentence."""
-        judged = [change for change in self.changes if change.floor is not None]
+        judged = [change for change in self.changes if change.floors is not None]
         said = f"{len(self.moved)} of {len(judged)} moved by more than the noise" if judged else ""
         unknown = len(self.changes) - len(judged)
         why = f"{unknown} cannot be judged: neither grid has two Retrains of different seed, so their noise is unknown"
@@ -104,7 +106,7 @@ class Against:
                 {
                     **{name: value for name, value in change.at._asdict().items() if name != "seed"},
                     "seeds": list(change.seeds),
-                    "noise_floor": change.floor,
+                    "noise_floor": dict(change.floors) if change.floors else None,
                     "moved": change.moved,
                     "ag_interval": change.interval,
                     **{
@@ -153,9 +155,10 @@ def compare(here: "Found", there: "Found", names: tuple[str, str], terms: Iterab
     for at, entries in ours.items():
         seeds = [seed for seed in entries if seed in theirs.get(at, {})]
         if seeds:
-            known = [floor for each in floors if (floor := each.get(at.problem)) is not None]
+            known = [each[at.problem] for each in floors if at.problem in each]
+            larger = {name: max(each[name] for each in known) for name in COMPARED} if known else None
             pairs = [(entries[seed], theirs[at][seed]) for seed in seeds]
-            changes.append(_change(at, seeds, pairs, max(known, default=None)))
+            changes.append(_change(at, seeds, pairs, larger))
     common = {change.at for change in changes}
     return Against(
         *names,
@@ -166,7 +169,9 @@ def compare(here: "Found", there: "Found", names: tuple[str, str], terms: Iterab
     )
 
 
-def _change(at: Cell, seeds: list[int], pairs: list[tuple[Entry, Entry]], floor: float | None) -> Change:
+def _change(
+    at: Cell, seeds: list[int], pairs: list[tuple[Entry, Entry]], floors: Mapping[str, float] | None
+) -> Change:
     figures, interval = {}, None
     for name in COMPARED:
         values = [(_value(one, name), _value(other, name)) for one, other in pairs]
@@ -174,10 +179,10 @@ def _change(at: Cell, seeds: list[int], pairs: list[tuple[Entry, Entry]], floor:
         if not both or (name == "ag" and at.method == "retrain"):  # whose AG is 0 by definition
             continue
         mean = fmean(a for a, _ in both), fmean(b for _, b in both)
-        figures[name] = Difference(*mean, _moved(mean[0] - mean[1], floor))
+        figures[name] = Difference(*mean, _moved(mean[0] - mean[1], floors[name] if floors else None))
         if name == "ag" and len(both) > 1:
             interval = figure([a - b for a, b in both]).half
-    return Change(at, tuple(seeds), figures, interval, floor)
+    return Change(at, tuple(seeds), figures, interval, floors)
 
 
 def _moved(change: float, floor: float | None) -> bool | None:
@@ -198,8 +203,25 @@ def _by_cell(entries: Iterable[Entry]) -> dict[Cell, dict[int, Entry]]:
     return found
 
 
-def _floors(found: "Found") -> dict[Cell, float]:
-    return {t.at._replace(seed=0, method="retrain"): t.floor.mean for t in found.tables if t.floor}
+def _floors(found: "Found") -> dict[Cell, Mapping[str, float]]:
+    """By problem, where there are two Retrains."""
+    retrains: dict[Cell, list[Row]] = {}
+    for entry in found.entries:
+        if entry.row and entry.cell.method == "retrain":
+            retrains.setdefault(entry.cell._replace(seed=0), []).append(entry.row)
+    return {at: figure_floors(rows) for at, rows in retrains.items() if len(rows) > 1}
+
+
+def figure_floors(retrains: Sequence[Row]) -> dict[str, float]:
+    """What a change of each figure must exceed, from at least two Retrains that differ in their seed alone.
+
+    For AG the noise floor (ALGORITHMS 9.7). That is a mean over four figures: one that by itself differs more between
+    Retrains, as MIA does, is held to its own mean difference.
+    """
+    floor = noise_floor(retrains)
+    assert floor is not None
+    own = {name: fmean(abs(a[name] - b[name]) for a, b in combinations(retrains, 2)) for name in FIGURES}
+    return {name: max(own.get(name, 0.0), floor.mean) for name in COMPARED}
 
 
 def _words(at: Cell) -> str:

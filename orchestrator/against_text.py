@@ -16,13 +16,14 @@ MOVED = "!"
 HEADINGS = ("Method", *(name.upper() for name in COMPARED[:-1]), "AG here", "there", "difference")
 KEY = (
     "Here less there, in percentage points, means over common seeds. !: moved by more than the noise floor, the AG "
-    "between Retrains of different seed (the larger one of the two grids)."
+    "between Retrains of different seed (the larger of the two grids'; a figure that differs more between Retrains by "
+    "itself is held to that)."
 )
 _LISTED = 6  # cells that one grid alone has
 _AXES = tuple(name for name in Cell._fields if name != "seed")
 COLUMNS = (
-    *_AXES, "seeds", "noise_floor", "moved", "ag_interval",
-    *(f"{name}_{what}" for name in COMPARED for what in ("here", "there", "difference", "moved")),
+    *_AXES, "seeds", "moved", "ag_interval",
+    *(f"{name}_{what}" for name in COMPARED for what in ("here", "there", "difference", "floor", "moved")),
 )  # fmt: skip
 
 
@@ -46,8 +47,13 @@ def _signed(change: Change, name: str, interval: str = "") -> str:
 def floor_words(change: Change) -> str:
     """What the changes of a problem are judged by."""
     seeds = f"seed{'s' if len(change.seeds) > 1 else ''} {', '.join(map(str, change.seeds))}"
-    floor = "unknown" if change.floor is None else f"{change.floor:.2f}"
-    return f"noise floor {floor}, {seeds}"
+    if change.floors is None:
+        return f"noise floor unknown, {seeds}"
+    own = [
+        f"{name.upper()} {value:.2f}" for name, value in change.floors.items() if value > change.floors["ag"]
+    ]
+    beside = f" ({', '.join(own)})" if own else ""
+    return f"noise floor {change.floors['ag']:.2f}{beside}, {seeds}"
 
 
 def only_lines(against: Against) -> list[str]:
@@ -113,7 +119,8 @@ def against_csv(against: Against) -> str:
     writer.writeheader()
     for change in against.changes:
         row: dict[str, object] = {name: getattr(change.at, name) for name in _AXES}
-        row |= {"seeds": " ".join(map(str, change.seeds)), "noise_floor": change.floor}
+        row |= {"seeds": " ".join(map(str, change.seeds))}
+        row |= {f"{name}_floor": floor for name, floor in (change.floors or {}).items()}
         row |= {"moved": _word(change.moved), "ag_interval": change.interval}
         for name, found in change.figures.items():
             row |= {f"{name}_here": found.here, f"{name}_there": found.there}

@@ -15,6 +15,7 @@ from core.metrics.gap import FIGURES
 from orchestrator import published, render, results_csv
 from orchestrator.against import Against, problem_words
 from orchestrator.against_text import HEADINGS, against_csv, against_markdown, cells, floor_words, only_lines
+from orchestrator.against_text import KEY as AGAINST_KEY
 from orchestrator.entries import Entry, collect
 from orchestrator.latex import latex_tables
 from orchestrator.older import Older, find_older, groups, notice
@@ -176,6 +177,7 @@ def _template(name: str) -> "Template":
         "render": render,
         "share": _share,
         "AGAINST_HEADINGS": HEADINGS,
+        "AGAINST_KEY": AGAINST_KEY,
         "against_cells": cells,
         "floor_words": floor_words,
         "only_lines": only_lines,

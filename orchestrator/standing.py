@@ -93,16 +93,16 @@ def _driver(store: Store) -> dict[str, Any] | None:
 
 
 def _pace(rows: Iterable[Row], driver: dict[str, Any] | None) -> Pace | None:
-    """Of the last minutes, or since the driver began; None if nothing has ended in them."""
+    """Of the last minutes, or since the driver began; None if no training has ended in them."""
     now = datetime.now(UTC)
     start = now - WINDOW
     if driver is not None:
         start = max(start, datetime.strptime(driver["since"], "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC))
     recent = [row for row in rows if row["finished_at"] and row["finished_at"] > start]
     seconds = (now - start).total_seconds()
-    if not recent or seconds < 1:
-        return None
     trained = [row for row in recent if row["kind"] in TRAINING]
+    if not trained or seconds < 1:
+        return None
     busy = sum(min(row["node_seconds"] or 0.0, seconds) for row in trained) / seconds
     trials = sum(row["kind"] == "trial" for row in trained)
     hour = 3600 / seconds
@@ -111,7 +111,7 @@ def _pace(rows: Iterable[Row], driver: dict[str, Any] | None) -> Pace | None:
 
 def _eta(grid: Plan, cost: CostModel, settled: Collection[str], pace: Pace | None) -> float | None:
     """Seconds until the end with as many workers at a time as lately; None where that is not known."""
-    if pace is None or pace.workers < 0.05:
+    if pace is None or pace.workers == 0:
         return None
     return round(cost.total(node for key, node in grid.nodes.items() if key not in settled) / pace.workers, 1)
 
@@ -139,9 +139,11 @@ def print_standing(console: Console, spec: GridSpec, store: Store, found: Standi
         console.print(retry_line(len(found.failed), 0, store), highlight=False, markup=False, soft_wrap=True)
     elif facts["state"] in ("stopped", "not begun"):
         say_lines(console, [("go on", command("run", store))])
-    if facts["done"]:
+    if facts["state"] == "done":
         console.print()
         say_lines(console, look_further(spec, store))
+    elif facts["done"]:
+        say_lines(console, [("so far", command("report", store))])
 
 
 def _rows(facts: dict[str, Any]) -> dict[str, str]:

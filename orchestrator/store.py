@@ -17,7 +17,12 @@ _LOOKS = 3  # how often a store is read again because a compaction has moved its
 
 
 def load_results(store_uri: str) -> "pl.DataFrame":
-    """Every row of a store as a frame of the declared schema; an empty one where there is none.
+    """Every row of a store as a frame of the declared schema, one row per finished or failed node.
+
+    The columns are the fields of `tasks.record.Record`, which says what each means: accuracies and gaps in percent
+    (Float64), keys, names and JSON as text (String), counts as Int64, `finished_at` in UTC, `candidates` and `curve`
+    as lists of structs. A store without rows, or that is not there, gives a frame of the same schema without rows.
+    Raises Newer (a BadInput) for rows of a later version.
 
     Rows of other grids that ran here are among them, and rows that an older revision of a stage or method made.
     In report/results.parquet, which the last report wrote, `superseded_by` tells the older ones: it is the key of
