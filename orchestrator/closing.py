@@ -39,8 +39,9 @@ def failure_lines(failed: Iterable[tuple[str, Record]], store: Store) -> list[st
     known = list(failed)
     lines = []
     for words, record in known[:_SHOWN]:
-        log = f" ({nearby(store.path(record.log)) if store.local else record.log})" if record.log else ""
-        lines.append(f"failed {words}: {record.error_kind}: {record.error_message}{log}")
+        lines.append(f"failed {words}: {record.error_kind}: {record.error_message}")
+        if record.log:
+            lines.append(f"  log  {nearby(store.path(record.log)) if store.local else record.log}")
     if len(known) > _SHOWN:
         lines.append(f"and {len(known) - _SHOWN} more: see {command('status', store, '--json')}")
     return lines

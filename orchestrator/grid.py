@@ -26,7 +26,7 @@ Verb = Annotated[
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="a named grid: digits, cifar10_small, fidelity, full, table1 … table9, figure1, figure3, figure4",
+        help="a named grid: digits, cifar10_small, fidelity, full, table1 to table9, figure1, figure3, figure4",
         autocompletion=completion.recipe_words,
     ),
 ]

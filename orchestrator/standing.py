@@ -11,8 +11,8 @@ from rich.console import Console
 
 from orchestrator import words
 from orchestrator.closing import command, failure_lines, look_further, retry_line
-from orchestrator.cost import CostModel
 from orchestrator.estimate import cost_from_rows, grid_facts, node_counts
+from orchestrator.frontier import Frontier, State
 from orchestrator.held import others
 from orchestrator.parquet import Row
 from orchestrator.plan import Plan
@@ -57,11 +57,15 @@ def standing(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = Fals
     driver = _driver(store)
     working = driver is not None and driver["alive"]
     pace = _pace(rows, driver) if working else None
+    frontier = Frontier(grid, dict.fromkeys(grid.nodes, 0.0), finished, failures)
+    waiting = [grid.nodes[key] for key in frontier.keys(State.WAITING)]
     facts |= {
-        "state": _state(facts, bool(failures), working),
+        "state": _state(facts, len(waiting), working),
         "driver": driver,
         "pace": asdict(pace) if pace else None,
-        "eta_seconds": _eta(grid, cost, finished | failures.keys(), pace),
+        "eta_seconds": round(cost.total(waiting) / pace.workers, 1) if pace and pace.workers else None,
+        "waiting": len(waiting),
+        "blocked": frontier.count(State.BLOCKED),
         "saved_states": _saved(grid, store, finished),
         "failed": {k: f"{r.error_kind}: {r.error_message}" for k, r in failures.items()},
         "logs": {k: r.log for k, r in failures.items()},
@@ -70,12 +74,14 @@ def standing(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = Fals
     return Standing(facts, [(grid.nodes[key].words, record) for key, record in failures.items()])
 
 
-def _state(facts: dict[str, Any], failed: bool, working: bool) -> str:
+def _state(facts: dict[str, Any], waiting: int, working: bool) -> str:
     if not facts["left"]:
         return "done"
     if working:
         return "running"
-    return "failed" if failed else "stopped" if facts["done"] else "not begun"
+    if not waiting:
+        return "finished with failures"
+    return "stopped" if facts["done"] else "not begun"
 
 
 def _driver(store: Store) -> dict[str, Any] | None:
@@ -109,13 +115,6 @@ def _pace(rows: Iterable[Row], driver: dict[str, Any] | None) -> Pace | None:
     return Pace(round(seconds / 60, 1), round(len(recent) * hour, 1), round(trials * hour, 1), round(busy, 2))
 
 
-def _eta(grid: Plan, cost: CostModel, settled: Collection[str], pace: Pace | None) -> float | None:
-    """Seconds until the end with as many workers at a time as lately; None where that is not known."""
-    if pace is None or pace.workers == 0:
-        return None
-    return round(cost.total(node for key, node in grid.nodes.items() if key not in settled) / pace.workers, 1)
-
-
 def _saved(grid: Plan, store: Store, finished: Collection[str]) -> list[dict[str, Any]]:
     """Trainings that have left a state to go on from: at work or interrupted, which the store does not know."""
     keys = [key for key in store.names("partial") if key in grid.nodes and key not in finished]
@@ -133,16 +132,18 @@ def print_standing(console: Console, spec: GridSpec, store: Store, found: Standi
     facts = found.facts
     console.print(f"grid {spec.recipe}: {facts['state']}", style="bold", highlight=False, markup=False)
     say_facts(console, _rows(facts))
-    for line in failure_lines(found.failed, store):
-        console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
     if found.failed:
-        console.print(retry_line(len(found.failed), 0, store), highlight=False, markup=False, soft_wrap=True)
-    elif facts["state"] in ("stopped", "not begun"):
+        retry = retry_line(len(found.failed), facts["blocked"], store)
+        for line in ("", *failure_lines(found.failed, store), retry):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if facts["state"] in ("stopped", "not begun"):
+        console.print()
         say_lines(console, [("go on", command("run", store))])
     if facts["state"] == "done":
         console.print()
         say_lines(console, look_further(spec, store))
     elif facts["done"]:
+        console.print()
         say_lines(console, [("so far", command("report", store))])
 
 
@@ -160,7 +161,7 @@ def _rows(facts: dict[str, Any]) -> dict[str, str]:
         )
     if facts["eta_seconds"]:
         rows["left"] = f"about {words.duration(facts['eta_seconds'])} at that pace"
-    elif facts["left"]:
+    elif facts["waiting"]:
         rows["left"] = f"about {words.duration(3600 * facts['hours'])} {facts['hours_are']}"
     if facts["saved_states"]:
         each = (f"{s['node']}: epoch {s['epoch']} of {s['epochs']}" for s in facts["saved_states"])
