@@ -1,8 +1,8 @@
 """What a command leaves on the screen at its end: what failed, how to go on, and where to look further."""
 
 import shlex
+import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.ending import Summary
@@ -14,6 +14,8 @@ from tasks.store import Store
 if TYPE_CHECKING:
     from orchestrator.report import Found
 
+PAGE = "report/index.html"
+_OPEN = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
 _COMMAND = "python -m orchestrator.grid"
 _SHOWN = 10  # failures
 
@@ -23,15 +25,16 @@ def command(verb: str, store: Store, *more: str) -> str:
     return " ".join([_COMMAND, verb, "--store", shlex.quote(nearby(store.uri)), *more])
 
 
-def look_further(spec: GridSpec, store: Store) -> list[tuple[str, str]]:
-    """Three commands by what they show: the report's page, the runs, the rows."""
-    page = Path(store.path("report/index.html")) if store.local else None
-    where = nearby(store.uri)
-    return [
-        ("report", f"python -m webbrowser {page.as_uri()}" if page else command("report", store)),
-        ("runs", command("ui" if spec.tracking.enabled else "status", store)),
-        ("rows", f'python -c "from orchestrator import load_results; print(load_results({where!r}))"'),
-    ]
+def look_further(spec: GridSpec, store: Store, asked: str) -> list[tuple[str, str]]:
+    """Three commands by what they show, without the verb that was just asked for."""
+    found = {
+        "page": f"{_OPEN} {shlex.quote(nearby(store.path(PAGE)))}" if store.local else None,
+        "runs": command("ui", store) if spec.tracking.enabled else None,
+        "state": command("status", store) if asked != "status" else None,
+        "tables": command("report", store) if asked != "report" else None,
+        "plan": command("plan", store),
+    }
+    return [(name, text) for name, text in found.items() if text][:3]
 
 
 def failure_lines(failed: Iterable[tuple[str, Record]], store: Store) -> list[str]:

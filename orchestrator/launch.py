@@ -237,7 +237,7 @@ def _finish(
     for line in _ending_lines(grid, store, summary, files):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print()
-    say_lines(console, look_further(spec, store))
+    say_lines(console, look_further(spec, store, "run"))
     return code
 
 

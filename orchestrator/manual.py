@@ -6,16 +6,16 @@ _WIDTH = 78
 # verb -> (what it does, commands to copy, each with what it is for)
 VERBS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "run": (
-        "runs what is not finished; the same command goes on after an interruption",
+        "runs what is not finished; given again, it goes on where it was cut off",
         (
             ("--recipe digits", "eight methods in minutes, on two CPU cores"),
             ("--recipe digits --executor inline --budget 2m", "one process, without Ray"),
-            ("--recipe cifar10_small --set data.root=DIR --set search.trials=3", ""),
-            ("--recipe digits --set methods=retrain,qmul,qmul:order=sequential", "a variant of a method"),
+            ("--recipe cifar10_small --set data.root=DIR", "CIFAR-10 as it lies in DIR"),
+            ("--recipe digits --set quantizers=4w4a,8w8a", "a field of the grid"),
         ),
     ),
     "plan": (
-        "says what a grid is, what is done and what the rest would take; starts nothing",
+        "says what a grid is, what is done and what the rest takes",
         (
             ("plan", "the whole paper"),
             ("plan --recipe table1 --workers 1,8,64", "a table of it, on so many workers"),
@@ -26,7 +26,7 @@ VERBS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         (("status --store runs/digits", ""), ("status --store runs/digits --json", "")),
     ),
     "report": (
-        "writes page, Markdown, CSV, LaTeX and Parquet from what the store holds",
+        "writes the page, Markdown, CSV, LaTeX and Parquet from the store",
         (
             ("report --store runs/digits", ""),
             ("report --store runs/digits --against runs/other", "what moved by more than the noise"),

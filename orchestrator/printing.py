@@ -65,7 +65,7 @@ def _whole(text: str) -> str:
 def say_lines(console: "Console", rows: Iterable[tuple[str, str]]) -> None:
     """Names and commands or paths, never broken, so that they can be copied."""
     for name, text in rows:
-        console.print(f"{name:<{NAME_WIDTH - 2}}{text}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"  {name:<{NAME_WIDTH - 2}}{text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def nearby(store: str) -> str:

@@ -141,7 +141,7 @@ def print_standing(console: Console, spec: GridSpec, store: Store, found: Standi
         say_lines(console, [("go on", command("run", store))])
     if facts["state"] == "done":
         console.print()
-        say_lines(console, look_further(spec, store))
+        say_lines(console, look_further(spec, store, "status"))
     elif facts["done"]:
         console.print()
         say_lines(console, [("so far", command("report", store))])

@@ -66,7 +66,7 @@ def report(spec: GridSpec, store: Store, options: Options, console: Console) -> 
         console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
     if files.startswith("needs "):
         console.print(f"report {files}", style="yellow", highlight=False, soft_wrap=True)
-    say_lines(console, look_further(spec, store))
+    say_lines(console, look_further(spec, store, "report"))
     return 0
 
 

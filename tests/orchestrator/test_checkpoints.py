@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.checkpoint import WEIGHTS
-from core.data import load
+from core.data import Limit, load
 from core.data.loader import Transform
 from core.errors import BadInput
 from core.metrics import predictions
@@ -23,19 +23,16 @@ def store(finished_store, tmp_path) -> Store:
 
 @pytest.mark.parametrize("method", ["original", "retrain", "ft", "qmul"])
 def test_a_loaded_model_predicts_what_was_stored(method, finished_store, tiny, tmp_path):
-    from core.data import Limit
-
     model = load_model(str(finished_store), method=method, dataset="digits", arch="resnet18", seed=1)
     assert not model.training
-    rows = load_results(str(finished_store)).filter(method=method, kind="select" if method in ("ft", "qmul") else "evaluate")
-    if "selected" in rows.columns:
-        rows = rows.filter(rows["model"].is_not_null())
-    stored = predictions.unpack(Store(str(finished_store)).read(rows["model"][0], "predictions.npz"))
+    kind = "select" if method in ("ft", "qmul") else "evaluate"
+    (key,) = load_results(str(finished_store)).filter(method=method, kind=kind)["model"]
+    stored = predictions.unpack(Store(str(finished_store)).read(key, "predictions.npz"))
     data = load("digits", tmp_path, cache=tmp_path, limit=Limit(**tiny.data.limit.model_dump()))
     images = Transform(data.mean, data.std).normalise(data.test_images)
     with torch.no_grad():
         found = model(images).argmax(1).numpy()
-    assert np.array_equal(found, stored["test"].label)
+    assert np.array_equal(found, stored["test"].predicted)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +50,9 @@ def test_coordinates_that_no_cell_has_name_the_nearest(wanted, expected, finishe
 
 
 def test_several_cells_ask_for_what_tells_them_apart(store):
-    spec = Store(store.uri).get("spec.json").decode().replace('"seeds": [\n  1\n ]', '"seeds": [\n  1,\n  2\n ]')
+    spec = (
+        Store(store.uri).get("spec.json").decode().replace('"seeds": [\n  1\n ]', '"seeds": [\n  1,\n  2\n ]')
+    )
     store.put("spec.json", spec.encode())
     with pytest.raises(BadInput, match=r"2 models of ft: say which seed \(1, 2\)"):
         load_model(store.uri, method="ft")

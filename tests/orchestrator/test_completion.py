@@ -145,6 +145,7 @@ def test_help_names_every_verb_and_its_examples(capsys):
     assert set(manual.VERBS) == set(verbs.VERBS)
     assert grid.main(["--help"]) == 0
     text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
     for verb, (what, commands) in manual.VERBS.items():
         assert f"{verb}: {what}" in text
         assert commands
