@@ -136,15 +136,16 @@ def print_standing(console: Console, spec: GridSpec, store: Store, found: Standi
         retry = retry_line(len(found.failed), facts["blocked"], store)
         for line in ("", *failure_lines(found.failed, store), retry):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
-    if facts["state"] in ("stopped", "not begun"):
-        console.print()
-        say_lines(console, [("go on", command("run", store))])
+    console.print()
+    say_lines(console, _commands(spec, store, facts))
+
+
+def _commands(spec: GridSpec, store: Store, facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where to look, or how to go on."""
     if facts["state"] == "done":
-        console.print()
-        say_lines(console, look_further(spec, store, "status"))
-    elif facts["done"]:
-        console.print()
-        say_lines(console, [("so far", command("report", store))])
+        return look_further(spec, store, "status")
+    going = [("go on", command("run", store))] if facts["state"] in ("stopped", "not begun") else []
+    return [*going, ("so far", command("report", store))]
 
 
 def _rows(facts: dict[str, Any]) -> dict[str, str]:

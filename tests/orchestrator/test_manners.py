@@ -232,3 +232,44 @@ def test_every_example_of_the_help_is_understood(arguments, store, capsys, tmp_p
     code = grid.main(words if words[0] in VERBS else ["plan", *words])
     assert code == 0
     assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["run", "report", "status"])
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_finished_grid_ends_with_three_commands_that_work(verb, tracked, store, capsys, tmp_path):
+    spec = json.loads((tmp_path / "runs" / "digits" / "spec.json").read_text())
+    spec["tracking"]["enabled"] = tracked
+    (tmp_path / "runs" / "digits" / "spec.json").write_text(json.dumps(spec))
+    uri = f"--set=tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+    assert grid.main([verb, "--store", store, "--executor", "inline", uri]) == 0
+    lines = capsys.readouterr().out.rpartition("\n\n")[2].splitlines()
+    assert len(lines) == 3
+    assert {(line[:2], line[12] == " ", line[13] == " ") for line in lines} == {("  ", True, False)}
+    commands = [line[13:] for line in lines]
+    page = shlex.split(commands[0])[1]
+    assert Path(page).is_file()  # a path from here, as short as it can be
+    assert page == "runs/digits/report/index.html"
+    assert any(" ui " in command for command in commands) == tracked
+    assert not any(f" {verb} " in command for command in commands)
+    for command in commands[1:]:
+        arguments = shlex.split(command.removeprefix("python -m orchestrator.grid "))
+        assert len(f"  {command}") <= 80
+        if arguments[0] != "ui":
+            assert grid.main(arguments) == 0
+
+
+def test_failures_stand_before_the_commands(tmp_path, capsys):
+    fake = Fake(Store(str(tmp_path / "s")), small_spec(tracking={"enabled": False}))
+    held.remember(fake.store, fake.spec, fake.plan)
+    fake.fill(fail=lambda node: node.kind == "trial" and node.inputs["method"] == "ft")
+    assert grid.main(["run", "--store", "s", "--executor", "inline"]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    failed = [number for number, line in enumerate(lines) if line.startswith("failed trial ")]
+    assert len(failed) == 3
+    assert all(lines[number + 1].startswith("  log  s/logs/") for number in failed)
+    assert (
+        "3 failed, 4 blocked by them; retry: python -m orchestrator.grid run --store s --retry-failed"
+        in lines
+    )
+    assert max(failed) < len(lines) - 5
+    assert lines[-3].startswith("  page ")
