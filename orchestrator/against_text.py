@@ -16,8 +16,8 @@ MOVED = "!"
 HEADINGS = ("Method", *(name.upper() for name in COMPARED[:-1]), "AG here", "there", "difference")
 KEY = (
     "Here less there, in percentage points, means over common seeds. !: moved by more than the noise floor, the AG "
-    "between Retrains of different seed (the larger of the two grids'; a figure that differs more between Retrains by "
-    "itself is held to that)."
+    "between Retrains of different seed (the larger of the two grids'), or, where a figure by itself differs more "
+    "between Retrains, by more than that."
 )
 _LISTED = 6  # cells that one grid alone has
 _AXES = tuple(name for name in Cell._fields if name != "seed")
@@ -78,7 +78,8 @@ def print_against(console: "Console", against: Against) -> None:
         console.print(Text.assemble((problem_words(at), "bold"), (f"  {floor_words(changes[0])}", "dim")))
         console.print(_grid(changes))
     console.print()
-    for line in (*(f"differs: {term}" for term in against.terms), *only_lines(against), KEY):
+    notes = [*(f"differs: {term}" for term in against.terms), *only_lines(against)]
+    for line in (*notes, *([""] if notes else []), KEY):
         console.print(Text(line, "dim"))
 
 

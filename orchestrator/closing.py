@@ -18,6 +18,7 @@ PAGE = "report/index.html"
 _OPEN = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
 _COMMAND = "python -m orchestrator.grid"
 _SHOWN = 10  # failures
+_DIGITS = 12  # of a key
 
 
 def command(verb: str, store: Store, *more: str) -> str:
@@ -44,10 +45,16 @@ def failure_lines(failed: Iterable[tuple[str, Record]], store: Store) -> list[st
     for words, record in known[:_SHOWN]:
         lines.append(f"failed {words}: {record.error_kind}: {record.error_message}")
         if record.log:
-            lines.append(f"  log  {nearby(store.path(record.log)) if store.local else record.log}")
+            lines.append(f"  log  {_short(nearby(store.path(record.log))) if store.local else record.log}")
     if len(known) > _SHOWN:
         lines.append(f"and {len(known) - _SHOWN} more: see {command('status', store, '--json')}")
     return lines
+
+
+def _short(log: str) -> str:
+    """A log's path as a shell finds it too: a few of the key's 64 digits, and a star."""
+    folder, _, name = log.rpartition("/")
+    return f"{folder}/{name[:_DIGITS]}*"
 
 
 def missing_lines(found: "Found", store: Store) -> list[str]:
@@ -56,7 +63,8 @@ def missing_lines(found: "Found", store: Store) -> list[str]:
     if there == len(found.entries):
         return []
     return [
-        f"{there:,} of {len(found.entries):,} rows of the tables are there; the rest: {command('run', store)}"
+        f"{there:,} of {len(found.entries):,} rows of the tables are there; for the rest:",
+        f"  {command('run', store)}",
     ]
 
 
@@ -68,7 +76,7 @@ def outcome_line(summary: Summary) -> str:
     return line
 
 
-def retry_line(failed: int, blocked: int, store: Store) -> str:
-    """How to try failures again."""
+def retry_lines(failed: int, blocked: int, store: Store) -> list[str]:
+    """How many failed, and how to try them again."""
     kept = f", {blocked} blocked by them" if blocked else ""
-    return f"{failed} failed{kept}; retry: {command('run', store, '--retry-failed')}"
+    return [f"{failed} failed{kept}; to try them again:", f"  {command('run', store, '--retry-failed')}"]

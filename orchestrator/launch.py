@@ -10,7 +10,7 @@ from rich.console import Console
 from core.errors import BadInput
 from orchestrator import held, places, upkeep
 from orchestrator.against import Against
-from orchestrator.closing import failure_lines, look_further, outcome_line, retry_line
+from orchestrator.closing import failure_lines, look_further, outcome_line, retry_lines
 from orchestrator.compiling import compiled_archs
 from orchestrator.cost import CostModel
 from orchestrator.ending import Clock, Summary
@@ -18,7 +18,7 @@ from orchestrator.estimate import cost_model, plan_facts, print_plan
 from orchestrator.frontier import Frontier, State
 from orchestrator.options import FAILED, Options
 from orchestrator.plan import Plan, make_plan
-from orchestrator.printing import say_json, say_lines
+from orchestrator.printing import say_json, say_lines, say_sentences
 from orchestrator.progress import Progress
 from orchestrator.report import Found, print_found, read_grid, write_report
 from orchestrator.run import Driver
@@ -57,7 +57,7 @@ def _run(spec: GridSpec, grid: Plan, store: Store, options: Options, console: Co
     failed = {key: record for key, record in settled.items() if key in grid.nodes}
     work = {key: cost.work(node) for key, node in grid.nodes.items()}
     frontier = Frontier(grid, work, finished, failed)
-    summary = Summary()
+    summary = Summary(blocked=frontier.count(State.BLOCKED))
     if frontier.count(State.WAITING):
         summary = _execute(spec, grid, store, options, frontier, cost, settled, say)
     summary.failed = failed | summary.failed
@@ -234,8 +234,7 @@ def _finish(
         return code
     print_found(console, found)
     console.print()
-    for line in _ending_lines(grid, store, summary, files):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    say_sentences(console, _ending_lines(grid, store, summary, files))
     console.print()
     say_lines(console, look_further(spec, store, "run"))
     return code
@@ -248,7 +247,7 @@ def _ending_lines(grid: Plan, store: Store, summary: Summary, files: str) -> lis
         for key, record in summary.failed.items()
     ]
     lines = failure_lines(failed, store)
-    lines += [retry_line(len(failed), summary.blocked, store)] if failed else []
+    lines += retry_lines(len(failed), summary.blocked, store) if failed else []
     lines += summary.warnings
     lines += [f"report {files}"] if files.startswith("needs ") else []
     return [*lines, outcome_line(summary)]

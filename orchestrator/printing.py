@@ -68,6 +68,16 @@ def say_lines(console: "Console", rows: Iterable[tuple[str, str]]) -> None:
         console.print(f"  {name:<{NAME_WIDTH - 2}}{text}", highlight=False, markup=False, soft_wrap=True)
 
 
+def say_sentences(console: "Console", lines: Iterable[str], style: str = "") -> None:
+    """Lines that go on indented beneath themselves; whole in a log file. What is indented already is never broken."""
+    from rich.text import Text
+
+    for line in lines:
+        wrap = console.is_terminal and line and not line.startswith(" ")
+        for part in textwrap.wrap(line, console.width, subsequent_indent="  ") if wrap else [line]:
+            console.print(Text(part, style), soft_wrap=True, highlight=False)
+
+
 def nearby(store: str) -> str:
     """A store as a command may name it from here: a folder below this one without what is above."""
     here = Path.cwd()

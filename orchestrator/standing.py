@@ -10,13 +10,13 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator import words
-from orchestrator.closing import command, failure_lines, look_further, retry_line
+from orchestrator.closing import command, failure_lines, look_further, retry_lines
 from orchestrator.estimate import cost_from_rows, grid_facts, node_counts
 from orchestrator.frontier import Frontier, State
 from orchestrator.held import others
 from orchestrator.parquet import Row
 from orchestrator.plan import Plan
-from orchestrator.printing import say_facts, say_lines
+from orchestrator.printing import say_facts, say_lines, say_sentences
 from orchestrator.spec import GridSpec
 from orchestrator.store import read_rows
 from tasks.lease import alive, read_lease
@@ -133,9 +133,8 @@ def print_standing(console: Console, spec: GridSpec, store: Store, found: Standi
     console.print(f"grid {spec.recipe}: {facts['state']}", style="bold", highlight=False, markup=False)
     say_facts(console, _rows(facts))
     if found.failed:
-        retry = retry_line(len(found.failed), facts["blocked"], store)
-        for line in ("", *failure_lines(found.failed, store), retry):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        retry = retry_lines(len(found.failed), facts["blocked"], store)
+        say_sentences(console, ["", *failure_lines(found.failed, store), *retry])
     console.print()
     say_lines(console, _commands(spec, store, facts))
 

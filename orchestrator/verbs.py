@@ -17,7 +17,7 @@ from orchestrator.estimate import plan_facts, print_plan
 from orchestrator.launch import report_files, run
 from orchestrator.options import FAILED, Options
 from orchestrator.plan import make_plan
-from orchestrator.printing import say_json, say_lines
+from orchestrator.printing import say_json, say_lines, say_sentences
 from orchestrator.report import print_found, read_grid
 from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
@@ -62,8 +62,7 @@ def report(spec: GridSpec, store: Store, options: Options, console: Console) -> 
     if against:
         print_against(console, against)
     console.print()
-    for line in missing_lines(found, store):
-        console.print(line, style="yellow", highlight=False, markup=False, soft_wrap=True)
+    say_sentences(console, missing_lines(found, store), "yellow")
     if files.startswith("needs "):
         console.print(f"report {files}", style="yellow", highlight=False, soft_wrap=True)
     say_lines(console, look_further(spec, store, "report"))
