@@ -35,16 +35,16 @@ def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseM
     """The model that owns the fields at a path of an error."""
     for name in path:
         field = model.model_fields.get(str(name))
-        model = next(_models_in(field.annotation), model) if field else model
+        model = next(models_in(field.annotation), model) if field else model
     return model
 
 
-def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
     """The models that an annotation such as `Annotated[LimitSpec, …] | None` names."""
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
-        yield from _models_in(part)
+        yield from models_in(part)
 
 
 def _full_names(owner: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -1,5 +1,6 @@
 """The command line: python -m orchestrator.grid [verb] [options]."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -9,35 +10,43 @@ import typer
 from rich.console import Console
 
 from core.errors import BadInput, unknown
+from orchestrator import completion, manual
+from orchestrator.printing import speak_any_encoding
 from tasks.errors import Unavailable
 
-HELP = """Machine unlearning on quantized networks: plan, run and compare a whole grid.
+EXECUTORS = ("ray", "inline")
+SCRIPT = "unlearn-grid"  # as pyproject installs it; a shell completes commands, not `python -m`
 
-Without a verb it runs; without a recipe it is the whole paper. A run that was interrupted goes on where it
-stopped when the same command is given again.
-
-\b
-  python -m orchestrator.grid --recipe digits             eight methods in minutes, on two CPU cores
-  python -m orchestrator.grid plan                        what the whole grid is, and what it would cost
-  python -m orchestrator.grid plan --recipe table1        the same for a table of the paper
-  python -m orchestrator.grid --recipe cifar10_small --set data.root=DIR --set search.trials=3
-  python -m orchestrator.grid status --store runs/digits  how far it is, from another terminal
-  python -m orchestrator.grid ui --store runs/digits      the MLflow comparison
-"""
-
-Verb = Annotated[str, typer.Argument(help="run, plan, status, report, compact, sync or ui", metavar="[VERB]")]
+Verb = Annotated[
+    str,
+    typer.Argument(
+        help=", ".join(manual.VERBS), metavar="[VERB]", autocompletion=completion.of(manual.VERBS)
+    ),
+]
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="a named grid: digits, cifar10_small, fidelity, full, table1 … table9, figure1, figure3, figure4"
+        help="a named grid: digits, cifar10_small, fidelity, full, table1 to table9, figure1, figure3, figure4",
+        autocompletion=completion.recipe_words,
     ),
 ]
 SpecFile = Annotated[Path | None, typer.Option("--spec", help="a grid as YAML")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="key=value, dotted, repeatable", metavar="KEY=VALUE")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="a field of the grid, such as search.trials=3 or archs=resnet18; repeatable",
+        metavar="KEY=VALUE",
+        autocompletion=completion.set_words,
+    ),
 ]
 StoreUri = Annotated[str | None, typer.Option("--store", help="folder or URI of the results")]
-ExecutorName = Annotated[str, typer.Option("--executor", help="ray, or inline: this process alone")]
+ExecutorName = Annotated[
+    str,
+    typer.Option(
+        "--executor", help="ray, or inline: this process alone", autocompletion=completion.of(EXECUTORS)
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume/--fresh", help="go on from the store, or compute anew")]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="run failed nodes again, and what needs them")
@@ -50,12 +59,16 @@ Workers = Annotated[
 ]
 Port = Annotated[int | None, typer.Option(help="with ui: where it listens, on this machine alone")]
 Charts = Annotated[bool, typer.Option("--charts", help="with report: every chart as SVG, PNG and PDF, too")]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
+Against = Annotated[
+    str | None,
+    typer.Option("--against", help="with report: another store, to see what moved", metavar="STORE"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines, and nothing else")]
 
 app = typer.Typer(add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(help=HELP)
+@app.command(help=manual.help_text())
 def grid(
     verb: Verb = "run",
     recipe: Recipe = None,
@@ -72,6 +85,7 @@ def grid(
     workers: Workers = None,
     port: Port = None,
     charts: Charts = False,
+    against: Against = None,
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
     from orchestrator import verbs
@@ -80,8 +94,10 @@ def grid(
 
     if verb not in verbs.VERBS:
         raise unknown("verb", verb, verbs.VERBS)
-    if executor not in ("ray", "inline"):
-        raise unknown("executor", executor, ("ray", "inline"))
+    if executor not in EXECUTORS:
+        raise unknown("executor", executor, EXECUTORS)
+    if against and verb != "report":
+        raise BadInput(f"--against belongs to report, not to {verb}: report --against {against}")
     options = Options(
         executor,
         resume,
@@ -93,6 +109,7 @@ def grid(
         counts(workers),
         port,
         charts,
+        against,
     )
     spec, opened = open_grid(verb, recipe, spec_file, overrides or [], store)
     raise typer.Exit(verbs.VERBS[verb](spec, opened, options, Console()))
@@ -118,8 +135,10 @@ def counts(text: str | None) -> tuple[int, ...]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code. Whatever the caller got wrong is one line on stderr."""
+    speak_any_encoding()
     try:
-        code = app(arguments, standalone_mode=False, prog_name="python -m orchestrator.grid")
+        with completion.as_bash_breaks_words(os.environ):
+            code = app(arguments, standalone_mode=False, prog_name=_program(arguments))
     except (BadInput, Unavailable) as error:
         return _complain(str(error))
     except _UsageError as error:
@@ -127,6 +146,13 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted; the same command goes on from here", 130)
     return int(code or 0)
+
+
+def _program(arguments: list[str] | None) -> str:
+    """What the program is called; a shell completes it by its script's name alone."""
+    given = sys.argv[1:] if arguments is None else arguments
+    completing = any(word.endswith("-completion") for word in given)
+    return SCRIPT if completing or Path(sys.argv[0]).stem == SCRIPT else manual.COMMAND
 
 
 # typer carries a click of its own or uses the installed one; either way this is its usage error

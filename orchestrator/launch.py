@@ -8,7 +8,9 @@ import torch
 from rich.console import Console
 
 from core.errors import BadInput
-from orchestrator import places, upkeep
+from orchestrator import held, places, upkeep
+from orchestrator.against import Against
+from orchestrator.closing import failure_lines, look_further, outcome_line, retry_lines
 from orchestrator.compiling import compiled_archs
 from orchestrator.cost import CostModel
 from orchestrator.ending import Clock, Summary
@@ -16,6 +18,7 @@ from orchestrator.estimate import cost_model, plan_facts, print_plan
 from orchestrator.frontier import Frontier, State
 from orchestrator.options import FAILED, Options
 from orchestrator.plan import Plan, make_plan
+from orchestrator.printing import say_json, say_lines, say_sentences
 from orchestrator.progress import Progress
 from orchestrator.report import Found, print_found, read_grid, write_report
 from orchestrator.run import Driver
@@ -46,15 +49,15 @@ def _run(spec: GridSpec, grid: Plan, store: Store, options: Options, console: Co
     warnings = _prepare(grid, store, options, failures.keys() - settled.keys())
     if not options.resume:
         grid = make_plan(spec)  # without what earlier searches came to
-    store.put("spec.json", spec.model_dump_json(indent=1).encode())
-    for line in warnings:
+    other = held.remember(store, spec, grid)
+    for line in (*warnings, *([other] if other else [])):
         _yellow(say)(line)
     finished = store.finished()
     cost = cost_model(spec, grid, store, finished, allow_cpu=options.allow_cpu)
     failed = {key: record for key, record in settled.items() if key in grid.nodes}
     work = {key: cost.work(node) for key, node in grid.nodes.items()}
     frontier = Frontier(grid, work, finished, failed)
-    summary = Summary()
+    summary = Summary(blocked=frontier.count(State.BLOCKED))
     if frontier.count(State.WAITING):
         summary = _execute(spec, grid, store, options, frontier, cost, settled, say)
     summary.failed = failed | summary.failed
@@ -227,39 +230,40 @@ def _finish(
             "left": summary.left,
             "exit": code,
         }
-        console.print_json(data=facts | {"report": files})
+        say_json(console, facts | {"report": files})
         return code
     print_found(console, found)
-    for line in _closing_lines(spec, store, summary, files):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print()
+    say_sentences(console, _ending_lines(grid, store, summary, files))
+    console.print()
+    say_lines(console, look_further(spec, store, "run"))
     return code
 
 
-def _closing_lines(spec: GridSpec, store: Store, summary: Summary, files: str) -> list[str]:
-    again = f"python -m orchestrator.grid run --store {store.uri}"
-    lines = [f"{summary.computed} nodes computed"] if summary.computed else ["nothing left to compute"]
-    if summary.left:
-        lines[0] += f", {summary.left} left: the same command goes on from here"
-    for record in list(summary.failed.values())[:10]:
-        lines.append(f"failed {record.kind} {record.key[:12]}: {record.error_kind}: {record.error_message}")
-    if summary.failed:
-        lines.append(
-            f"{len(summary.failed)} failed, {summary.blocked} blocked by them; retry: {again} --retry-failed"
-        )
-    lines += summary.warnings
-    lines.append(f"report  {files}")
-    if spec.tracking.enabled:
-        lines.append(f"mlflow  python -m orchestrator.grid ui --store {store.uri}")
-    return [
-        *lines,
-        f"rows    {store.uri}/report/results.parquet, or orchestrator.load_results('{store.uri}')",
+def _ending_lines(grid: Plan, store: Store, summary: Summary, files: str) -> list[str]:
+    """What failed, what a person should know, and what was done."""
+    failed = [
+        (grid.nodes[key].words if key in grid.nodes else f"{record.kind} {key[:12]}", record)
+        for key, record in summary.failed.items()
     ]
+    lines = failure_lines(failed, store)
+    lines += retry_lines(len(failed), summary.blocked, store) if failed else []
+    lines += summary.warnings
+    lines += [f"report {files}"] if files.startswith("needs ") else []
+    return [*lines, outcome_line(summary)]
 
 
-def report_files(spec: GridSpec, grid: Plan, store: Store, warnings: list[str], found: Found) -> str:
+def report_files(
+    spec: GridSpec,
+    grid: Plan,
+    store: Store,
+    warnings: list[str],
+    found: Found,
+    against: Against | None = None,
+) -> str:
     """Writes the report; returns where its page lies, or what is missing to write one."""
     try:
-        return write_report(store, spec, grid, warnings, found).html
+        return write_report(store, spec, grid, warnings, found, against).html
     except ModuleNotFoundError as error:
         return f"needs {error.name}: run `report --store {store.uri}` where it is installed"
 

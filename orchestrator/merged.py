@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from orchestrator.parquet import Row, as_table, compressed, read_at_once, read_each
+from tasks.record import Newer
 from tasks.store import Store
 
 FOLDER = "rows"
@@ -59,6 +60,8 @@ def _rows(data: bytes) -> list[Row] | None:
         return rows
     try:
         return read_each(data)
+    except Newer:
+        raise
     except (pa.ArrowException, OSError, ValueError):
         return None
 

@@ -1,11 +1,9 @@
 """Which grid and which store a command means."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from core.errors import BadInput
-from orchestrator import places
+from orchestrator import held, places
 from orchestrator.overrides import grid_spec, with_overrides
 from orchestrator.spec import GridSpec
 from tasks.store import Store
@@ -14,33 +12,33 @@ from tasks.store import Store
 def open_grid(
     verb: str, recipe: str | None, file: Path | None, overrides: list[str], store: str | None
 ) -> tuple[GridSpec, Store]:
-    """The grid and the store a command means; a store that holds a grid needs no recipe."""
+    """The grid and the store a command means; a store that holds a grid needs no recipe.
+
+    Raises BadInput for a store that a later version has written to, and where there is no grid to speak of.
+    """
     named = recipe is not None or file is not None
     spec = grid_spec(recipe, file, overrides) if named or not store else None
     opened = Store(places.store_uri(store, spec.recipe if spec else ""))
     opened.check_readable()
+    held.refuse_newer_store(opened)
     if named:
         assert spec is not None
         return spec, opened
-    known = _stored_values(opened)
+    known = held.stored_grid(opened)
     if known is not None:
-        return with_overrides(known, overrides), opened
+        return with_overrides(known.model_dump(mode="json"), overrides), opened
     if verb in ("run", "plan"):
         return spec or grid_spec(None, None, overrides), opened
-    raise BadInput(f"no grid in {opened.uri}: name its store with --store{_other_stores()}")
+    raise BadInput(f"no grid in {opened.uri}: {_advice(opened)}{_other_stores()}")
 
 
-def _stored_values(store: Store) -> dict[str, Any] | None:
-    """The grid that last ran in a store, as plain values."""
-    try:
-        values: dict[str, Any] = json.loads(store.get("spec.json"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError as error:
-        raise BadInput(
-            f"{store.uri}/spec.json cannot be read ({error}); name the grid with --recipe or --spec"
-        ) from error
-    return values
+def _advice(store: Store) -> str:
+    """What to do about a store without spec.json."""
+    if store.finished():
+        return "it has results, but not the grid they belong to; name it with --recipe or --spec"
+    if store.names(""):
+        return "the folder holds something else; name a store with --store"
+    return "nothing ran there; name a store with --store, or run a grid first"
 
 
 def _other_stores() -> str:

@@ -19,3 +19,4 @@ class Options:
     workers: tuple[int, ...] = ()
     port: int | None = None
     charts: bool = False
+    against: str | None = None

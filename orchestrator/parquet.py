@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.record import SCHEMA, Record, from_parquet
+from tasks.record import SCHEMA, Record, from_parquet, refuse_newer
 
 Row = dict[str, Any]
 
@@ -44,9 +44,13 @@ def read_at_once(sources: list[str] | io.BytesIO) -> list[Row] | None:
 
 
 def read_each(data: bytes) -> list[Row]:
-    """The rows of one file, each checked; ValueError or pyarrow.ArrowException for what holds no rows."""
+    """The rows of one file, each checked; ValueError or pyarrow.ArrowException for what holds no rows.
+
+    Raises Newer for a row of a later schema.
+    """
     return [_checked(row) for row in from_parquet(data)]
 
 
 def _checked(row: Row) -> Row:
+    refuse_newer(row.get("schema_version"), f"node {str(row.get('key'))[:12]}")
     return Record.model_validate({name: row[name] for name in SCHEMA.names if name in row}).model_dump()

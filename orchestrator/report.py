@@ -13,8 +13,12 @@ import yaml
 
 from core.metrics.gap import FIGURES
 from orchestrator import published, render, results_csv, words
+from orchestrator.against import Against, problem_words
+from orchestrator.against_text import HEADINGS, against_csv, against_markdown, cells, floor_words, only_lines
+from orchestrator.against_text import KEY as AGAINST_KEY
 from orchestrator.entries import Entry, collect
 from orchestrator.failures import by_kind, clean, failures_of
+from orchestrator.latex import latex_tables
 from orchestrator.older import Older, find_older, groups, notice
 from orchestrator.parquet import Row, as_table, compressed
 from orchestrator.plan import Plan
@@ -89,12 +93,17 @@ def read_grid(store: Store, spec: GridSpec, plan: Plan) -> Found:
 
 
 def write_report(
-    store: Store, spec: GridSpec, plan: Plan, warnings: Sequence[str] = (), found: Found | None = None
+    store: Store,
+    spec: GridSpec,
+    plan: Plan,
+    warnings: Sequence[str] = (),
+    found: Found | None = None,
+    against: Against | None = None,
 ) -> ReportFiles:
     """Writes index.html, report.md and the data files to report/, from what was found, or else the store holds now.
 
     results.parquet has every row of the store, and a column more: superseded_by, for a row that an older revision
-    made the key of the node that takes its place.
+    made the key of the node that takes its place. against: another grid that stands in the report too.
     """
     from orchestrator.charts.page import (  # Altair is a second that other verbs need not wait
         make_charts,
@@ -121,11 +130,18 @@ def write_report(
         "yaml": _yaml(spec),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "recipe": spec.recipe,
+        "against": against,
+        "against_markdown": against_markdown(against) if against else "",
     }
     store.put("report/results.parquet", _parquet(found))
     store.put("report/results.csv", results_csv.results_csv(entries, tables).encode())
     store.put("report/trials.csv", results_csv.trials_csv(found.tried).encode())
     store.put("report/gradient_norms.csv", results_csv.norms_csv(entries, rows).encode())
+    store.put("report/tables.tex", latex_tables(spec, tables).encode())
+    if against:
+        store.put("report/against.csv", against_csv(against).encode())
+    else:
+        store.remove("report/against.csv")  # of an earlier report
     store.put("report/report.md", _template("report.md.j2").render(page).encode())
     store.put("report/index.html", _template("report.html.j2").render(page).encode())
     return ReportFiles(*(_address(store, f"report/{n}") for n in ("index.html", "report.md", "results.csv")))
@@ -182,6 +198,12 @@ def _template(name: str) -> "Template":
         "COMPARED": published.COMPARED,
         "render": render,
         "share": _share,
+        "AGAINST_HEADINGS": HEADINGS,
+        "AGAINST_KEY": AGAINST_KEY,
+        "against_cells": cells,
+        "floor_words": floor_words,
+        "only_lines": only_lines,
+        "problem_words": problem_words,
     }
     return environment.get_template(name)
 

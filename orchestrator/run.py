@@ -88,13 +88,13 @@ class Driver:
         self.guarded(self._search)
         self._hand_out()
         while self.running or self._chores or self._worth_waiting():
+            self.show.update(self.running.values(), self.eta)  # first: inline, what runs now runs in the wait
             for outcome in self.executor.wait(timeout=1.0):
                 self.guarded(partial(self._settle, outcome))
             self.guarded(self._end_chores)
             self.guarded(self._search)
             self._hand_out()
             self._let_go()
-            self.show.update(self.running.values(), self.eta)
 
     def _run_stage(self) -> bool:
         """Runs the searches that may begin; False if there are none."""

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from orchestrator.merged import Moved, read_merged
 from orchestrator.parquet import Row, as_table, read_at_once, read_each
-from tasks.record import Record, to_parquet
+from tasks.record import Newer, Record, refuse_newer, to_parquet
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -17,7 +17,12 @@ _LOOKS = 3  # how often a store is read again because a compaction has moved its
 
 
 def load_results(store_uri: str) -> "pl.DataFrame":
-    """Every row of a store as a frame of the declared schema; an empty one where there is none.
+    """Every row of a store as a frame of the declared schema, one row per finished or failed node.
+
+    The columns are the fields of `tasks.record.Record`, which says what each means: accuracies and gaps in percent
+    (Float64), keys, names and JSON as text (String), counts as Int64, `finished_at` in UTC, `candidates` and `curve`
+    as lists of structs. A store without rows, or that is not there, gives a frame of the same schema without rows.
+    Raises Newer (a BadInput) for rows of a later version.
 
     Rows of other grids that ran here are among them, and rows that an older revision of a stage or method made.
     In report/results.parquet, which the last report wrote, `superseded_by` tells the older ones: it is the key of
@@ -34,7 +39,7 @@ def read_rows(store: Store, keys: Collection[str] | None = None) -> tuple[list[R
     """All rows, or those of the given nodes, and one line for each part that had to be repaired.
 
     A corrupt part goes to quarantine/; if its node is finished, the part is written again from the node's
-    manifest, otherwise the row is gone until the node is computed again.
+    manifest, otherwise the row is gone until the node is computed again. Raises Newer for a row of a later schema.
     """
     for _ in range(_LOOKS):
         try:
@@ -56,6 +61,7 @@ def _read_rows(
     rows, broken = _scan(store, sorted(wanted & parts), moving)
     found = {key: merged[key] for key in wanted - parts if key in merged} | {row["key"]: row for row in rows}
     why = dict.fromkeys(wanted - parts - merged.keys(), "is missing") | dict.fromkeys(broken, "is corrupt")
+    refuse_newer(max((row["schema_version"] or 0 for row in found.values()), default=0), f"store {store.uri}")
     why |= {
         key: "holds a failure of a node that is finished"
         for key, row in found.items()
@@ -96,6 +102,8 @@ def _scan_each(store: Store, keys: list[str], moving: bool) -> tuple[list[Row], 
             raise Moved(name)
         try:
             rows.append(_only_row(key, data or b""))
+        except Newer:
+            raise
         except (pa.ArrowException, OSError, ValueError):
             broken[key] = data or b""
     return rows, broken

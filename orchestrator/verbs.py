@@ -1,18 +1,24 @@
 """What the command line's verbs do, beside `run`: plan, status, report, compact and sync."""
 
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console
 
 from core.errors import BadInput
 from orchestrator import upkeep
+from orchestrator.against import compare_stores
+from orchestrator.against_text import print_against
+from orchestrator.closing import look_further, missing_lines
 from orchestrator.estimate import plan_facts, print_plan
 from orchestrator.launch import report_files, run
 from orchestrator.options import FAILED, Options
 from orchestrator.plan import make_plan
+from orchestrator.printing import say_json, say_lines, say_sentences
 from orchestrator.report import export_charts, print_found, read_grid
 from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
+from orchestrator.standing import print_standing, standing
 from orchestrator.track import Mirror, tracking_uri
 from orchestrator.ui import ui
 from tasks.lease import Lease
@@ -24,7 +30,7 @@ def plan(spec: GridSpec, store: Store, options: Options, console: Console) -> in
     grid = expand(make_plan(spec), store)
     facts = plan_facts(spec, grid, store, allow_cpu=options.allow_cpu, workers=options.workers)
     if options.as_json:
-        console.print_json(data=facts)
+        say_json(console, facts)
     else:
         print_plan(spec, facts, console)
     return 0
@@ -32,42 +38,46 @@ def plan(spec: GridSpec, store: Store, options: Options, console: Console) -> in
 
 def status(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """How far a grid is, also while it runs in another process."""
-    grid = expand(make_plan(spec), store)
-    facts = plan_facts(spec, grid, store, allow_cpu=options.allow_cpu)
-    failures = {k: r for k, r in store.failures().items() if k in grid.nodes}
-    facts["failed"] = {k: f"{r.error_kind}: {r.error_message}" for k, r in failures.items()}
+    found = standing(spec, expand(make_plan(spec), store), store, allow_cpu=options.allow_cpu)
     if options.as_json:
-        console.print_json(data=facts)
+        say_json(console, found.facts)
     else:
-        print_plan(spec, facts, console)
-        for key, reason in facts["failed"].items():
-            console.print(f"  failed     {grid.nodes[key].words}: {reason}", highlight=False, markup=False)
-    return FAILED if failures else 0
+        print_standing(console, spec, store, found)
+    return FAILED if found.failed else 0
 
 
 def report(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Writes the report from what the store holds now, and prints the tables."""
     grid = expand(make_plan(spec), store)
     found = read_grid(store, spec, grid)
-    files = report_files(spec, grid, store, [], found)
+    against = compare_stores(store, found, spec, options.against) if options.against else None
+    files = report_files(spec, grid, store, [], found, against)
     charts = export_charts(store, found) if options.charts else []
     if options.as_json:
-        said = {"report": files, "warnings": found.repairs, "older": sorted(found.older)}
-        console.print_json(data=said | ({"charts": charts} if options.charts else {}))
+        facts: dict[str, Any] = {"report": files, "warnings": found.repairs, "older": sorted(found.older)}
+        facts |= {"against": against.as_json()} if against else {}
+        say_json(console, facts | ({"charts": charts} if options.charts else {}))
         return 0
     print_found(console, found)
-    console.print(f"report  {files}", highlight=False, soft_wrap=True)
-    if options.charts:
-        console.print(f"charts  {len(charts)} files in report/charts/", highlight=False, soft_wrap=True)
+    if against:
+        print_against(console, against)
+    console.print()
+    say_sentences(console, missing_lines(found, store), "yellow")
+    if files.startswith("needs "):
+        console.print(f"report {files}", style="yellow", highlight=False, soft_wrap=True)
+    if charts:
+        console.print(f"{len(charts)} charts in {store.uri}/report/charts/", highlight=False, soft_wrap=True)
+    say_lines(console, look_further(spec, store, "report"))
     return 0
 
 
 def compact(_spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Merges the rows of finished nodes into one file: on an object store, one to read instead of thousands."""
-    with Lease(store, warn=lambda line: console.print(line, style="yellow")):
+    say = Console(stderr=True) if options.as_json else console
+    with Lease(store, warn=lambda line: say.print(line, style="yellow", soft_wrap=True)):
         rows, merged = upkeep.compact(store)
     if options.as_json:
-        console.print_json(data={"rows": rows, "merged": merged})
+        say_json(console, {"rows": rows, "merged": merged})
     else:
         said = f"{rows:,} rows in one file, {merged:,} of them merged now"
         console.print(said, highlight=False)
@@ -80,15 +90,22 @@ def sync(spec: GridSpec, store: Store, options: Options, console: Console) -> in
     if uri is None:
         raise BadInput("a remote store needs --set tracking.uri=… for MLflow")
     lines: list[str] = []
-    mirror = Mirror(uri, store, spec, expand(make_plan(spec), store), warn=lines.append)
+    grid = expand(make_plan(spec), store)
+    missing = len(grid.nodes.keys() - store.finished())
+    mirror = Mirror(uri, store, spec, grid, warn=lines.append)
     written = mirror.sync()
     mirror.close()
     if lines:
         raise BadInput(lines[0])
     if options.as_json:
-        console.print_json(data={"written": written, "uri": uri})
+        say_json(console, {"written": written, "uri": uri, "missing": missing})
     else:
         console.print(f"{written} runs written to {uri}", highlight=False, soft_wrap=True)
+        if missing:
+            line = (
+                f"{missing:,} of {len(grid.nodes):,} nodes of the grid are missing: run it, then sync again"
+            )
+            console.print(line, style="yellow", highlight=False, soft_wrap=True)
     return 0
 
 

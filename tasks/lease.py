@@ -61,16 +61,18 @@ def read_lease(files: Files) -> Holder | None:
     return found if isinstance(found.pid, int) and isinstance(found.at, int | float) else None
 
 
-def alive(files: Files, holder: Holder) -> bool:
+def alive(files: Files, holder: Holder, *, patient: bool = True) -> bool:
     """Whether a driver still runs.
 
     On this machine its process is looked for. Elsewhere its last sign of life must be less than `STALE`
-    seconds old, or a new one arrive while we watch: clocks of two machines may differ.
+    seconds old, or a new one arrive while we watch: clocks of two machines may differ. patient: watch at all.
     """
     if holder.machine == _machine():
         return _born(holder.pid) == holder.born != ""
     if abs(time.time() - holder.at) < STALE:
         return True
+    if not patient:
+        return False
     end = time.monotonic() + 2.5 * BEAT
     while time.monotonic() < end:
         time.sleep(BEAT / 5)

@@ -8,7 +8,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from core.errors import BadInput
+
 SCHEMA_VERSION = 4  # 2 has step_drift, 3 epochs and peak_memory, 4 ef and distances; older rows still read
+
+
+class Newer(BadInput):
+    """A row, or a store, of a later version of the schema; nothing is wrong with it."""
+
+
+def refuse_newer(version: object, where: str) -> None:
+    """Raises Newer for a schema version beyond ours, such as 4 where this is 3."""
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise Newer(
+            f"{where} was written by a newer unlearn-grid (row schema {version}, this one reads up to "
+            f"{SCHEMA_VERSION}): update unlearn-grid, or choose another store with --store"
+        )
 
 
 class EpochFact(BaseModel):

@@ -10,6 +10,8 @@ quarantine/…           what was found corrupt
 partial/<key>/…        the state of a long training that is not finished
 kept/<key>             a trial whose weights a selection in this store chose
 spec.json              the grid that ran here last
+grids/<name>.json      every grid that ran here (see orchestrator.held)
+version.json           the newest version of the row schema that wrote here
 lease.json             the driver that works on it now (see tasks.lease)
 """
 
@@ -27,7 +29,7 @@ from pydantic_core import from_json
 from core.errors import BadInput
 from tasks.files import Files
 from tasks.node import Node
-from tasks.record import Record, to_parquet
+from tasks.record import Record, refuse_newer, to_parquet
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[\w-][\w.-]*")
@@ -197,7 +199,10 @@ class Store(Files):
         contents = self.get_many(names.values())
         found = {key: contents[name] for key, name in names.items()}
         # one that another driver's success has just removed is no failure
-        return {key: Record.model_validate_json(data) for key, data in found.items() if data is not None}
+        there = {key: from_json(data) for key, data in found.items() if data is not None}
+        for key, row in there.items():
+            refuse_newer(row.get("schema_version"), f"node {key[:12]} in store {self.uri}")
+        return {key: Record.model_validate(row) for key, row in there.items()}
 
     def _keys(self, folder: str, ending: str = "") -> set[str]:
         """The keys that name files of a folder; whatever else lies there is not ours."""
@@ -211,10 +216,21 @@ def _parsed(key: str, data: bytes | None) -> Manifest:
     try:
         found: Manifest = _MANIFEST.validate_json(data)
     except ValueError as error:
+        _refuse_newer_manifest(key, data)
         raise Corrupt(key, "manifest", f"cannot be read: {error!r:.80}") from error
     if found.key != key:
         raise Corrupt(key, "manifest", f"is that of {found.key[:12]}")
+    refuse_newer(found.record.schema_version, f"node {key[:12]}")
     return found
+
+
+def _refuse_newer_manifest(key: str, data: bytes) -> None:
+    """What a later version has written is not corrupt, and not to be set aside."""
+    try:
+        version = from_json(data)["record"]["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        return
+    refuse_newer(version, f"node {key[:12]}")
 
 
 def _key(key: str) -> str:

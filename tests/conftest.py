@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import grid
 from orchestrator.recipes import digits
 from orchestrator.spec import GridSpec
 
@@ -46,6 +47,19 @@ def tiny_module() -> GridSpec:
         "tracking": {"enabled": False},
     }
     return GridSpec.model_validate(values)
+
+
+@pytest.fixture(scope="session")
+def finished_store(tiny_module, tmp_path_factory) -> Path:
+    """That grid, run once in this process, for tests that look at a real store; they leave it as it is."""
+    folder = tmp_path_factory.mktemp("finished")
+    spec = folder / "tiny.json"
+    spec.write_text(tiny_module.model_dump_json())
+    store = folder / "store"
+    assert (
+        grid.main(["run", "--spec", str(spec), "--executor", "inline", "--store", str(store), "--json"]) == 0
+    )
+    return store
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,25 @@ def test_the_method_of_the_readme_unlearns():
     assert any(not torch.equal(a, b) for a, b in zip(unlearned.parameters(), model.parameters(), strict=True))
 
 
+def test_the_six_questions_are_answered_from_a_real_store(finished_store, tmp_path, monkeypatch, capsys):
+    section = README.partition("## Six questions")[2].partition("\n## ")[0]
+    snippets = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert section.count("**") == 2 * 6
+    assert len(snippets) == 5  # the sixth is a command, which is planned below
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "digits").symlink_to(finished_store)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for snippet in snippets:
+        assert len(snippet.splitlines()) <= 6
+        exec(snippet, names)
+        if "print" in snippet:
+            shape = re.match(r"shape: \((\d+), (\d+)\)", capsys.readouterr().out)
+            assert int(shape[1]) > 0
+    assert names["model"].training is False
+    assert set(names["table"]["method"]) == {"original", "retrain", "ft", "ga", "qmul"}
+
+
 @pytest.mark.parametrize("line", [c for c in COMMANDS if "--recipe" in c and "[" not in c])
 def test_a_grid_of_the_readme_can_be_planned(line, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

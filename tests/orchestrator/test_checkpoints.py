@@ -1,0 +1,72 @@
+"""Models out of a store are those that were measured; what is not clear or not there is one line."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from core.checkpoint import WEIGHTS
+from core.data import Limit, load
+from core.data.loader import Transform
+from core.errors import BadInput
+from core.metrics import predictions
+from orchestrator import load_model
+from orchestrator.store import load_results
+from tasks.store import Store
+
+
+@pytest.fixture
+def store(finished_store, tmp_path) -> Store:
+    return Store(str(shutil.copytree(finished_store, tmp_path / "s")))
+
+
+@pytest.mark.parametrize("method", ["original", "retrain", "ft", "qmul"])
+def test_a_loaded_model_predicts_what_was_stored(method, finished_store, tiny, tmp_path):
+    model = load_model(str(finished_store), method=method, dataset="digits", arch="resnet18", seed=1)
+    assert not model.training
+    kind = "select" if method in ("ft", "qmul") else "evaluate"
+    (key,) = load_results(str(finished_store)).filter(method=method, kind=kind)["model"]
+    stored = predictions.unpack(Store(str(finished_store)).read(key, "predictions.npz"))
+    data = load("digits", tmp_path, cache=tmp_path, limit=Limit(**tiny.data.limit.model_dump()))
+    images = Transform(data.mean, data.std).normalise(data.test_images)
+    with torch.no_grad():
+        found = model(images).argmax(1).numpy()
+    assert np.array_equal(found, stored["test"].predicted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"method": "qmull"}, "did you mean 'qmul'"),
+        ({"method": "salun"}, "unknown method 'salun'"),
+        ({"method": "ft", "seed": 7}, "unknown seed '7'"),
+        ({"method": "ft", "dataset": "digit"}, "did you mean 'digits'"),
+    ],
+)
+def test_coordinates_that_no_cell_has_name_the_nearest(wanted, expected, finished_store):
+    with pytest.raises(BadInput, match=expected):
+        load_model(str(finished_store), **wanted)
+
+
+def test_several_cells_ask_for_what_tells_them_apart(store):
+    spec = (
+        Store(store.uri).get("spec.json").decode().replace('"seeds": [\n  1\n ]', '"seeds": [\n  1,\n  2\n ]')
+    )
+    store.put("spec.json", spec.encode())
+    with pytest.raises(BadInput, match=r"2 models of ft: say which seed \(1, 2\)"):
+        load_model(store.uri, method="ft")
+    with pytest.raises(BadInput, match="has no model: missing: not run yet"):
+        load_model(store.uri, method="ft", seed=2)
+
+
+def test_a_store_without_a_grid_or_weights_is_one_line(store, tmp_path):
+    with pytest.raises(BadInput, match="no grid in"):
+        load_model(str(tmp_path / "nowhere"), method="ft")
+    (model,) = load_results(store.uri).filter(kind="select", method="ft")["model"]
+    store.put(f"artifacts/{model}/{WEIGHTS}", b"cut off")
+    with pytest.raises(BadInput, match="computes it anew"):
+        load_model(store.uri, method="ft")
+    store.drop_file(model, WEIGHTS)
+    with pytest.raises(BadInput, match="keep=all"):
+        load_model(store.uri, method="ft")
