@@ -55,6 +55,7 @@ def grid_facts(
         "recipe": spec.recipe,
         "store": store.uri,
         "cells": len(grid.cells),
+        "left_out": grid.omissions,
         "cells_done": sum(key in finished for key in grid.cells.values()),
         "trials_per_cell": sorted({grid.trials(n) for n in grid.nodes.values() if n.kind == "select"}),
         "nodes": dict(Counter(grid.counts()) + to_come),
@@ -117,6 +118,7 @@ def _plan_rows(spec: GridSpec, facts: dict[str, Any], depth: int) -> dict[str, s
     }
     return {
         **{name: text for name, (shown, text) in hidden.items() if depth <= shown},
+        **({"left out": "; ".join(facts["left_out"])} if facts["left_out"] else {}),
         "seeds": ", ".join(map(str, spec.seeds)),
         **({"compiled": ", ".join(facts["compiled"])} if facts["compiled"] else {}),
         "protocol": f"{spec.protocol}, {_SPLITS[spec.splits]}",

@@ -52,6 +52,11 @@ class Plan:
     left_out: dict[Cell, str] = field(default_factory=dict)
     searches: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def omissions(self) -> list[str]:
+        """Why methods have no cell, each reason once."""
+        return list(dict.fromkeys(self.left_out.values()))
+
     def counts(self) -> dict[str, int]:
         """Number of nodes of each kind."""
         return dict(Counter(node.kind for node in self.nodes.values()))

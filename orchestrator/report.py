@@ -125,7 +125,7 @@ def write_report(
         "older": groups(found.older),
         "older_count": len(found.older),
         "older_notice": notice(found.older),
-        "warnings": [clean(line) for line in (*warnings, *found.repairs)],
+        "warnings": [clean(line) for line in (*plan.omissions, *warnings, *found.repairs)],
         "rerun": f"python -m orchestrator.grid run --store {shlex.quote(store.uri)} --retry-failed",
         "yaml": _yaml(spec),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",

@@ -96,3 +96,27 @@ def test_a_hooked_method_runs_from_its_original_to_its_selection(name, tmp_path)
     assert select.method == name
     assert 0 <= select.ef <= 100
     assert select.activation_forget is not None
+
+
+def test_what_is_left_out_is_said_by_plan_run_and_report(tmp_path, capsys):
+    from orchestrator.grid import main
+
+    store = str(tmp_path / "store")
+    asked = [
+        "--recipe",
+        "digits",
+        "--store",
+        store,
+        "--set",
+        "methods=retrain,mnemonic",
+        "--set",
+        "data.limit=120",
+    ]
+    asked += ["--set", "original.epochs=1", "--set", "retrain.epochs=1", "--set", "tracking.enabled=false"]
+    asked += ["--set", "widths.resnet18=0.05"]
+    why = "mnemonic forgets whole classes only: set classes=… in place of ratios=…"
+    assert main(["plan", *asked]) == 0
+    assert why in " ".join(capsys.readouterr().out.split())
+    assert main([*asked, "--executor", "inline"]) == 0
+    assert why in " ".join(capsys.readouterr().out.split())
+    assert why in (tmp_path / "store/report/report.md").read_text()
