@@ -118,7 +118,7 @@ def _plan_rows(spec: GridSpec, facts: dict[str, Any], depth: int) -> dict[str, s
     }
     return {
         **{name: text for name, (shown, text) in hidden.items() if depth <= shown},
-        **({"left out": "; ".join(facts["left_out"])} if facts["left_out"] else {}),
+        **({"not in it": "; ".join(facts["left_out"])} if facts["left_out"] else {}),
         "seeds": ", ".join(map(str, spec.seeds)),
         **({"compiled": ", ".join(facts["compiled"])} if facts["compiled"] else {}),
         "protocol": f"{spec.protocol}, {_SPLITS[spec.splits]}",

@@ -50,7 +50,7 @@ def _run(spec: GridSpec, grid: Plan, store: Store, options: Options, console: Co
     if not options.resume:
         grid = make_plan(spec)  # without what earlier searches came to
     other = held.remember(store, spec, grid)
-    for line in (*warnings, *([other] if other else [])):
+    for line in (*grid.omissions, *warnings, *([other] if other else [])):
         _yellow(say)(line)
     finished = store.finished()
     cost = cost_model(spec, grid, store, finished, allow_cpu=options.allow_cpu)

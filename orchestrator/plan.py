@@ -54,8 +54,11 @@ class Plan:
 
     @property
     def omissions(self) -> list[str]:
-        """Why methods have no cell, each reason once."""
-        return list(dict.fromkeys(self.left_out.values()))
+        """A line for each reason for which methods have no cell, with their names."""
+        found: dict[str, dict[str, None]] = {}
+        for cell, why in self.left_out.items():
+            found.setdefault(why, {})[cell.method] = None
+        return [f"{', '.join(methods)} left out: {why}" for why, methods in found.items()]
 
     def counts(self) -> dict[str, int]:
         """Number of nodes of each kind."""

@@ -99,7 +99,7 @@ def inapplicable(label: str, scenario: str) -> str:
         "random": ("whole classes only", "classes=… in place of ratios=…"),
         "class": ("random shares only", "ratios=… in place of classes=…"),
     }[scenario]
-    return f"{label} forgets {what}: set {instead}"
+    return f"forgets {what}; set {instead}"
 
 
 def hook_label(method: Method, setting: Mapping[str, Any]) -> str:

@@ -81,9 +81,11 @@ def test_hooked_originals_are_measured_and_stand_beside_the_plain_one():
 def test_a_method_that_cannot_forget_what_is_asked_for_is_left_out_with_a_reason(name):
     plan = plan_of("ft", name, classes=[], ratios=[0.1])
     assert {cell.method for cell in plan.cells} == {"retrain", "ft"}
-    ((cell, why),) = plan.left_out.items()
+    (cell,) = plan.left_out
     assert cell.method == name
-    assert why == f"{name} forgets whole classes only: set classes=… in place of ratios=…"
+    assert plan.omissions == [
+        f"{name} left out: forgets whole classes only; set classes=… in place of ratios=…"
+    ]
     assert plan_of("ft", name).left_out == {}
 
 
@@ -114,7 +116,7 @@ def test_what_is_left_out_is_said_by_plan_run_and_report(tmp_path, capsys):
     ]
     asked += ["--set", "original.epochs=1", "--set", "retrain.epochs=1", "--set", "tracking.enabled=false"]
     asked += ["--set", "widths.resnet18=0.05"]
-    why = "mnemonic forgets whole classes only: set classes=… in place of ratios=…"
+    why = "mnemonic left out: forgets whole classes only; set classes=… in place of ratios=…"
     assert main(["plan", *asked]) == 0
     assert why in " ".join(capsys.readouterr().out.split())
     assert main([*asked, "--executor", "inline"]) == 0
