@@ -271,3 +271,10 @@ def test_failures_stand_before_the_commands(tmp_path, capsys):
     assert lines[retry + 1] == "  python -m orchestrator.grid run --store s --retry-failed"
     assert max(failed) < len(lines) - 5
     assert lines[-3].startswith("  page ")
+
+
+def test_a_half_finished_grid_is_synced_as_far_as_it_is(store, capsys, tmp_path):
+    more = ["--set", "methods=retrain,ft,ga,qmul,rl", "--set", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"]
+    assert grid.main(["sync", "--store", store, *more]) == 0
+    out = capsys.readouterr().out
+    assert "5 of 25 nodes of the grid are missing: run it, then sync again" in out
