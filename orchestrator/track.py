@@ -209,7 +209,7 @@ class Mirror:
         known = tracker.runs.get(node.key)
         if known and (known.finished or (failure is not None and known.failure == failure)):
             return
-        model = self._rows.find(record.model) if record.kind == "evaluate" else None
+        model = self._rows.find(record.model)  # its curve; a cell's is that of the trial that it chose
         run = self._run(node, model or record)
         gaps, tags = self._verdict(node, record) if failure is None else ({}, {})
         tags |= values.tags(record, clear=run.failure is not None)

@@ -60,6 +60,12 @@ def picture(shown: Page, file: Path) -> Path:
     return file
 
 
+def fold(shown: Page) -> None:
+    """Closes the sections of the compare page that are above its metrics, but for the runs' names."""
+    for title in ("Visualizations", "Parameters"):
+        shown.get_by_role("button", name=title, exact=True).first.click()
+
+
 def folder(otherwise: Path) -> Path:
     """Where tests leave pictures: $UNLEARN_GRID_PICTURES, else the given folder."""
     found = Path(os.environ.get("UNLEARN_GRID_PICTURES", otherwise))
@@ -75,6 +81,6 @@ def mlflow_pictures(store: str, folder: Path) -> list[Path]:
         for name, awaited in (("cells", "matching runs"), ("charts", "lr vs. ag"), ("compare", "Run Name:")):
             with visit(opened, pages[name], awaited) as shown:
                 if name == "compare":
-                    shown.get_by_text("Metrics", exact=True).first.scroll_into_view_if_needed()
+                    fold(shown)
                 made.append(picture(shown, folder / f"mlflow_{name}.png"))
     return made

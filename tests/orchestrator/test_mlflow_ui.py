@@ -10,7 +10,7 @@ from orchestrator import grid, load_results
 from orchestrator.recipes import digits
 from orchestrator.spec import GridSpec
 from tests.browser import browser, needs_browser
-from tests.pictures_mlflow import folder, picture, served, visit
+from tests.pictures_mlflow import fold, folder, picture, served, visit
 
 pytest.importorskip("mlflow", reason="mlflow is not installed")
 pytestmark = [pytest.mark.slow, needs_browser, pytest.mark.timeout(600)]
@@ -66,7 +66,7 @@ def pictures(tmp_path):
 
 def table(shown):
     """The runs table as the page shows it: by run name, the text of each column."""
-    shown.get_by_text("matching runs").wait_for()
+    shown.get_by_text("matching run").first.wait_for()
     shown.locator(".ag-pinned-left-cols-container .ag-row").first.wait_for()
     lines = shown.evaluate(
         """() => {
@@ -120,7 +120,7 @@ def test_a_filter_typed_into_the_search_box_finds_the_selected_trial(pages, chro
         box = shown.get_by_role("combobox").or_(shown.get_by_placeholder("metrics.rmse")).first
         box.fill("tags.method = 'qmul' and tags.selected = 'true'")
         box.press("Enter")
-        shown.locator("text=1 matching run").wait_for()
+        shown.locator("text=1 matching run").first.wait_for()
         (name,) = table(shown)
         picture(shown, pictures / "mlflow_filter.png")
     value = json.loads(cells["qmul"]["params"])["lr"]
@@ -128,9 +128,9 @@ def test_a_filter_typed_into_the_search_box_finds_the_selected_trial(pages, chro
 
 
 def test_the_compare_page_lays_eight_methods_side_by_side(pages, chromium, cells, pictures):
-    with visit(chromium, pages["compare"], "Comparing 8 Runs", height=1000) as shown:
+    with visit(chromium, pages["compare"], "Comparing 8 Runs", width=2300) as shown:
         names = shown.locator("tr", has_text="Run Name:").first.locator("td").all_inner_texts()
-        shown.get_by_text("Metrics", exact=True).first.scroll_into_view_if_needed()
+        fold(shown)
         picture(shown, pictures / "mlflow_compare.png")
         text = shown.locator("body").inner_text()
     methods = [name.strip().removeprefix(NAME) for name in names if name.strip()]
@@ -167,7 +167,9 @@ def test_a_cell_shows_its_trials_and_its_chart(pages, chromium, pictures):
         said = shown.locator("body").inner_text()
         shown.get_by_role("tab", name="Artifacts").click()
         shown.get_by_text("search.svg").first.click()
-        shown.locator("img").last.wait_for()
+        chart = shown.locator("img[src^='blob:']").first
+        chart.wait_for(state="attached")
+        assert chart.evaluate("image => image.decode().then(() => image.naturalWidth)") > 400
         picture(shown, pictures / "mlflow_chart.png")
         shown.get_by_text("trials.csv").first.click()
         shown.get_by_text("ag_validation").first.wait_for()

@@ -234,6 +234,18 @@ def test_the_experiment_explains_itself_and_has_its_views(fake, database):
         assert set(view["selectedColumns"]) < set(view["columnOrder"])
 
 
+def test_a_cell_has_the_curve_of_the_trial_that_it_chose(fake, database):
+    mirror = mirror_of(fake, database)
+    mirror.sync()
+    mirror.close()
+    run = runs(fake, database)[f"{CELL} · qmul"]
+    model = fake.rows[fake.rows[run.data.tags["node_key"]].model]
+    for name in ("loss", "w_forget"):
+        history = mlflow.tracking.MlflowClient(database).get_metric_history(run.info.run_id, f"epoch/{name}")
+        expected = [(f.epoch, f.value) for f in model.curve if f.name == name]
+        assert sorted((point.step, point.value) for point in history) == expected
+
+
 def test_writing_twice_changes_nothing(fake, database):
     mirror = mirror_of(fake, database)
     mirror.sync()
