@@ -38,13 +38,15 @@ class Shown:
 class Charts:
     """The charts of a report.
 
-    problems: those of each table, in the tables' order. data: rows by problem. specs: by kind.
+    problems: those of each table, in the tables' order. data: rows by problem. specs: by kind. legend: pixels of one of
+    its columns.
     """
 
     overview: Shown | None
     problems: list[list[Shown]]
     data: dict[str, Data]
     specs: dict[str, dict[str, Any]]
+    legend: int
 
     @property
     def all(self) -> list[Shown]:
@@ -60,7 +62,7 @@ class Charts:
         packed = {
             name: {part: _packed(rows) for part, rows in data.items()} for name, data in self.data.items()
         }
-        page = {"specs": self.specs, "problems": packed, "themes": THEMES}
+        page = {"specs": self.specs, "problems": packed, "themes": THEMES, "legend": self.legend}
         text = json.dumps(page, ensure_ascii=False, separators=(",", ":"))
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -81,7 +83,7 @@ def make_charts(
     if len(tables) > 1:
         data[OVERVIEW], made[OVERVIEW] = overview_data(tables), overview_chart()
         overview = next(iter(_shown({OVERVIEW: made[OVERVIEW]}, OVERVIEW, data[OVERVIEW], scope, "")), None)
-    charts = Charts(overview, problems, data, {})
+    charts = Charts(overview, problems, data, {}, _legend_width(scope))
     charts.specs.update({name: _spec(name, scope) for name in {one.name: None for one in charts.all}})
     return charts
 
@@ -90,6 +92,11 @@ def make_charts(
 def _spec(name: str, scope: Scope) -> dict[str, Any]:
     """A specification, which nobody changes, made once for a scope."""
     return spec_of(overview_chart() if name == OVERVIEW else CHARTS[name](), scope)
+
+
+def _legend_width(scope: Scope) -> int:
+    """Pixels of a legend's column that the longest title fits into."""
+    return 36 + 7 * max((len(title) for title in scope.styles()), default=0)
 
 
 def file_stem(at: Cell) -> str:

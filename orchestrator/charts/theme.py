@@ -26,7 +26,14 @@ def _theme(card: str, ink: str, muted: str, line: str) -> dict[str, Any]:
         "axis": axis,
         "axisY": {"minExtent": 34},
         "legend": text
-        | {"titleFontWeight": 500, "symbolSize": 90, "columnPadding": 18, "labelLimit": 230, "offset": 14},
+        | {
+            "titleFontWeight": 500,
+            "symbolSize": 90,
+            "columnPadding": 18,
+            "labelLimit": 230,
+            "offset": 14,
+            "layout": {"bottom": {"direction": "vertical", "anchor": "start", "margin": 10}},
+        },
         "text": {"fontSize": 11.5, "color": muted},
         "point": {"strokeWidth": 1.6},
     }
