@@ -13,14 +13,15 @@ WIDTH, WIDE = 560, 1060  # pixels of a chart
 
 
 def drawing(charts: Charts, shown: Shown) -> dict[str, Any]:
-    """A chart of the page with its rows, at a width of its own, on white."""
+    """A chart of the page with its rows, at a width of its own, on white and under its title."""
     spec: dict[str, Any] = json.loads(json.dumps(charts.specs[shown.name]))
     width = WIDE if shown.chart.wide else WIDTH
     (columns,) = (param for param in spec["params"] if param["name"] == "columns")
     columns["value"] = max(1, width // charts.legend)
     if spec.get("width") == "container":
         spec["width"] = width
-    return spec | {"datasets": charts.data[shown.problem], "config": THEMES["light"]}
+    title = {"text": shown.chart.title, "subtitle": shown.where, "anchor": "start", "offset": 24}
+    return spec | {"title": title, "datasets": charts.data[shown.problem], "config": THEMES["light"]}
 
 
 def write_charts(store: Store, charts: Charts) -> list[str]:

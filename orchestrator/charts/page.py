@@ -25,13 +25,17 @@ T = TypeVar("T", Entry, Tried)
 
 @dataclass(frozen=True)
 class Shown:
-    """A chart at its place on the page: its kind, the problem whose rows it shows, and its name as a file."""
+    """A chart at its place on the page: its kind, the problem whose rows it shows, its name as a file.
+
+    where: the problem's title, for a chart that stands by itself.
+    """
 
     name: str
     problem: str
     chart: Chart
     height: int
     file: str
+    where: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def make_charts(
     for number, table in enumerate(tables, 1):
         at, name = _problem(table.at), str(number)
         data[name] = problem_data(table, by_entry.get(at, []), by_trial.get(at, []), rows)
-        problems.append(_shown(made, name, data[name], scope, file_stem(table.at)))
+        problems.append(_shown(made, name, data[name], scope, file_stem(table.at), table.title))
     overview = None
     if len(tables) > 1:
         data[OVERVIEW], made[OVERVIEW] = overview_data(tables), overview_chart()
@@ -105,9 +109,11 @@ def file_stem(at: Cell) -> str:
     return f"{at.dataset}-{at.arch}-{at.quant}-{at.scenario}{amount:g}"
 
 
-def _shown(made: Mapping[str, Chart], problem: str, data: Data, scope: Scope, stem: str) -> list[Shown]:
+def _shown(
+    made: Mapping[str, Chart], problem: str, data: Data, scope: Scope, stem: str, where: str = ""
+) -> list[Shown]:
     return [
-        Shown(name, problem, chart, chart.height(scope), "-".join(filter(None, (stem, name))))
+        Shown(name, problem, chart, chart.height(scope), "-".join(filter(None, (stem, name))), where)
         for name, chart in made.items()
         if chart.shown(data, scope)
     ]

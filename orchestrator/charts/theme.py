@@ -34,6 +34,13 @@ def _theme(card: str, ink: str, muted: str, line: str) -> dict[str, Any]:
             "offset": 14,
             "layout": {"bottom": {"direction": "vertical", "anchor": "start", "margin": 10}},
         },
+        "title": {
+            "color": ink,
+            "fontSize": 15,
+            "fontWeight": 600,
+            "subtitleColor": muted,
+            "subtitleFontSize": 12,
+        },
         "text": {"fontSize": 11.5, "color": muted},
         "point": {"strokeWidth": 1.6},
     }
