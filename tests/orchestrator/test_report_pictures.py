@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import browser, needs_browser
-from pictures_report import NARROW, WIDE, draw_all, opened, report_pictures
+from pictures_report import NARROW, WIDE, draw_all, opened, pictures_by
 
 from orchestrator.charts.theme import DARK_CARD
 from orchestrator.grid import main
@@ -158,7 +158,7 @@ def test_without_scripts_the_page_says_where_the_numbers_are(store, driver):
     context.close()
 
 
-def test_the_readmes_pictures(store, tmp_path):
-    made = report_pictures(store, tmp_path)
+def test_the_readmes_pictures(store, driver, tmp_path):
+    made = pictures_by(driver, store, tmp_path)
     assert [path.name for path in made] == ["report-light.png", "report-dark.png"]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in made)
