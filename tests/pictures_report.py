@@ -34,15 +34,20 @@ def draw_all(shown: Page, seconds: float = 60) -> None:
 
 def report_pictures(store: str, folder: Path) -> list[Path]:
     """The README's pictures of a store's report: its first table with charts, light and dark."""
+    with browser() as driver:
+        return pictures_by(driver, store, folder)
+
+
+def pictures_by(driver: Browser, store: str, folder: Path) -> list[Path]:
+    """The same with a browser that is open already."""
     folder.mkdir(parents=True, exist_ok=True)
     made = []
-    with browser() as driver:
-        for name, dark in (("report-light", False), ("report-dark", True)):
-            with opened(driver, store, dark=dark) as shown:
-                top = shown.locator("article").first.bounding_box()
-                assert top is not None
-                path = folder / f"{name}.png"
-                clip = {"x": 0, "y": top["y"] - 20, "width": WIDE, "height": HEIGHT}
-                shown.screenshot(path=path, full_page=True, clip=clip)
-                made.append(path)
+    for name, dark in (("report-light", False), ("report-dark", True)):
+        with opened(driver, store, dark=dark) as shown:
+            top = shown.locator("article").first.bounding_box()
+            assert top is not None
+            path = folder / f"{name}.png"
+            clip = {"x": 0, "y": top["y"] - 20, "width": WIDE, "height": HEIGHT}
+            shown.screenshot(path=path, full_page=True, clip=clip)
+            made.append(path)
     return made

@@ -9,22 +9,19 @@ from orchestrator.charts.theme import THEMES
 from tasks.store import Store
 
 FOLDER = "report/charts"
-WIDTH, WIDE = 560, 1060  # pixels of a chart's plot
-COLUMNS, WIDE_COLUMNS = 4, 8  # of its legend
+WIDTH, WIDE = 560, 1060  # pixels of a chart
 
 
 def drawing(charts: Charts, shown: Shown) -> dict[str, Any]:
-    """A chart of the page with its rows, at a width of its own, on white."""
+    """A chart of the page with its rows, at a width of its own, on white and under its title."""
     spec: dict[str, Any] = json.loads(json.dumps(charts.specs[shown.name]))
-    spec["params"] = [
-        param | {"value": WIDE_COLUMNS if shown.chart.wide else COLUMNS}
-        if param["name"] == "columns"
-        else param
-        for param in spec["params"]
-    ]
+    width = WIDE if shown.chart.wide else WIDTH
+    (columns,) = (param for param in spec["params"] if param["name"] == "columns")
+    columns["value"] = max(1, width // charts.legend)
     if spec.get("width") == "container":
-        spec["width"] = WIDE if shown.chart.wide else WIDTH
-    return spec | {"datasets": charts.data[shown.problem], "config": THEMES["light"]}
+        spec["width"] = width
+    title = {"text": shown.chart.title, "subtitle": shown.where, "anchor": "start", "offset": 24}
+    return spec | {"title": title, "datasets": charts.data[shown.problem], "config": THEMES["light"]}
 
 
 def write_charts(store: Store, charts: Charts) -> list[str]:

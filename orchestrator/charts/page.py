@@ -25,26 +25,32 @@ T = TypeVar("T", Entry, Tried)
 
 @dataclass(frozen=True)
 class Shown:
-    """A chart at its place on the page: its kind, the problem whose rows it shows, and its name as a file."""
+    """A chart at its place on the page: its kind, the problem whose rows it shows, its name as a file.
+
+    where: the problem's title, for a chart that stands by itself.
+    """
 
     name: str
     problem: str
     chart: Chart
     height: int
     file: str
+    where: str = ""
 
 
 @dataclass(frozen=True)
 class Charts:
     """The charts of a report.
 
-    problems: those of each table, in the tables' order. data: rows by problem. specs: by kind.
+    problems: those of each table, in the tables' order. data: rows by problem. specs: by kind. legend: pixels of one of
+    its columns.
     """
 
     overview: Shown | None
     problems: list[list[Shown]]
     data: dict[str, Data]
     specs: dict[str, dict[str, Any]]
+    legend: int
 
     @property
     def all(self) -> list[Shown]:
@@ -60,7 +66,7 @@ class Charts:
         packed = {
             name: {part: _packed(rows) for part, rows in data.items()} for name, data in self.data.items()
         }
-        page = {"specs": self.specs, "problems": packed, "themes": THEMES}
+        page = {"specs": self.specs, "problems": packed, "themes": THEMES, "legend": self.legend}
         text = json.dumps(page, ensure_ascii=False, separators=(",", ":"))
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -76,12 +82,12 @@ def make_charts(
     for number, table in enumerate(tables, 1):
         at, name = _problem(table.at), str(number)
         data[name] = problem_data(table, by_entry.get(at, []), by_trial.get(at, []), rows)
-        problems.append(_shown(made, name, data[name], scope, file_stem(table.at)))
+        problems.append(_shown(made, name, data[name], scope, file_stem(table.at), table.title))
     overview = None
     if len(tables) > 1:
         data[OVERVIEW], made[OVERVIEW] = overview_data(tables), overview_chart()
         overview = next(iter(_shown({OVERVIEW: made[OVERVIEW]}, OVERVIEW, data[OVERVIEW], scope, "")), None)
-    charts = Charts(overview, problems, data, {})
+    charts = Charts(overview, problems, data, {}, _legend_width(scope))
     charts.specs.update({name: _spec(name, scope) for name in {one.name: None for one in charts.all}})
     return charts
 
@@ -92,15 +98,22 @@ def _spec(name: str, scope: Scope) -> dict[str, Any]:
     return spec_of(overview_chart() if name == OVERVIEW else CHARTS[name](), scope)
 
 
+def _legend_width(scope: Scope) -> int:
+    """Pixels of a legend's column that the longest title fits into."""
+    return 36 + 7 * max((len(title) for title in scope.styles()), default=0)
+
+
 def file_stem(at: Cell) -> str:
     """`cifar10-resnet18-4w4a-random10`, or `-class3`."""
     amount = at.amount if at.scenario == "class" else 100 * at.amount
     return f"{at.dataset}-{at.arch}-{at.quant}-{at.scenario}{amount:g}"
 
 
-def _shown(made: Mapping[str, Chart], problem: str, data: Data, scope: Scope, stem: str) -> list[Shown]:
+def _shown(
+    made: Mapping[str, Chart], problem: str, data: Data, scope: Scope, stem: str, where: str = ""
+) -> list[Shown]:
     return [
-        Shown(name, problem, chart, chart.height(scope), "-".join(filter(None, (stem, name))))
+        Shown(name, problem, chart, chart.height(scope), "-".join(filter(None, (stem, name))), where)
         for name, chart in made.items()
         if chart.shown(data, scope)
     ]

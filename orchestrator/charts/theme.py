@@ -26,7 +26,21 @@ def _theme(card: str, ink: str, muted: str, line: str) -> dict[str, Any]:
         "axis": axis,
         "axisY": {"minExtent": 34},
         "legend": text
-        | {"titleFontWeight": 500, "symbolSize": 90, "columnPadding": 18, "labelLimit": 230, "offset": 14},
+        | {
+            "titleFontWeight": 500,
+            "symbolSize": 90,
+            "columnPadding": 18,
+            "labelLimit": 230,
+            "offset": 14,
+            "layout": {"bottom": {"direction": "vertical", "anchor": "start", "margin": 10}},
+        },
+        "title": {
+            "color": ink,
+            "fontSize": 15,
+            "fontWeight": 600,
+            "subtitleColor": muted,
+            "subtitleFontSize": 12,
+        },
         "text": {"fontSize": 11.5, "color": muted},
         "point": {"strokeWidth": 1.6},
     }

@@ -49,7 +49,7 @@ def _tradeoff(scope: Scope) -> alt.TopLevelMixin:
         base.transform_filter(f"datum.state == '{state}'")
         .mark_point(size=size, filled=filled)
         .encode(x=x, y=y, color=paint, shape=mark, tooltip=list(RUN), opacity=faded(pick, opacity))
-        for state, size, filled, opacity in (("trial", 34, False, 0.5), ("selected", 110, True, 1.0))
+        for state, size, filled, opacity in (("trial", 34, False, 0.8), ("selected", 110, True, 1.0))
     ]
     marks[0] = marks[0].add_params(pick)
     return alt.layer(*cross, *marks).properties(width="container", height=HEIGHT)

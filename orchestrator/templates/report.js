@@ -4,7 +4,7 @@
   const page = JSON.parse(document.getElementById("charts").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const plots = [...document.querySelectorAll(".plot")];
-  const AXIS = 52, GUTTER = 40, PANEL = 190, LEGEND = 150, PAPER = 930; // pixels; paper is a landscape page
+  const AXIS = 52, GUTTER = 40, PANEL = 190, BESIDE = 100, PAPER = 930; // pixels; paper is a landscape page
   const drawn = new Map(); // a plot to what draws it, and the theme and width it was drawn for
 
   const rows = ({ names, rows }) => rows.map((row) => Object.fromEntries(row.map((value, i) => [names[i], value])));
@@ -27,7 +27,7 @@
     const { chart, problem } = plot.dataset;
     const spec = structuredClone(page.specs[chart]);
     spec.datasets = datasets(problem);
-    spec.params.find((param) => param.name === "columns").value = Math.max(1, Math.floor(width / LEGEND));
+    spec.params.find((param) => param.name === "columns").value = Math.max(1, Math.floor((width - BESIDE) / page.legend));
     if (spec.width !== "container") fit(spec, width);
     else spec.width = width, spec.autosize = { type: "fit-x", contains: "padding" };
     const made = await vegaEmbed(plot, spec, {
@@ -54,7 +54,10 @@
   let waiting;
   addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(again, 150); });
   const paper = (plot) => draw(plot, "light", plot.closest(".wide") ? PAPER : (PAPER - GUTTER) / 2);
-  addEventListener("beforeprint", () => plots.forEach(paper));
+  addEventListener("beforeprint", () => {
+    document.querySelectorAll("details.edges").forEach((part) => part.setAttribute("open", "open"));
+    plots.forEach(paper);
+  });
   addEventListener("afterprint", again);
   document.querySelectorAll("nav details a").forEach((link) => {
     link.addEventListener("click", () => link.closest("details").removeAttribute("open"));

@@ -138,6 +138,7 @@ def test_files_of_every_chart_in_every_format():
     assert names == [f"{at}.{e}" for at in ("report/charts/overview", stem) for e in ("svg", "png", "pdf")]
     assert fake.store.get(f"{stem}.svg").startswith(b"<svg")
     assert b"AG, percentage points" in fake.store.get(f"{stem}.svg")
+    assert "CIFAR-10 · ResNet-18 · 4w4a · random 10 %" in fake.store.get(f"{stem}.svg").decode()
     assert fake.store.get(f"{stem}.png").startswith(b"\x89PNG")
     assert fake.store.get(f"{stem}.pdf").startswith(b"%PDF")
 
