@@ -56,7 +56,8 @@ def test_the_estimate_is_right_on_average_and_not_only_on_many_draws():
     ]
     mean = [torch.stack(each).mean(0).sum() for each in zip(*sums, strict=True)]
     for found, value in zip(mean, expected, strict=True):
-        assert float(found / value.sum()) == pytest.approx(1, abs=0.05)
+        # a squared length of 64 signed gradients strays by √2 of itself at most, a mean of 400 by 0.07
+        assert float(found / value.sum()) == pytest.approx(1, abs=0.2)
 
 
 def test_a_batch_of_one_is_the_empirical_fisher_and_larger_batches_cancel():
