@@ -34,7 +34,7 @@ def found_of(fake, change=lambda row: None) -> Found:
     for row in rows.values():
         change(row)
     entries = collect(fake.plan, rows.values())
-    return Found(list(rows.values()), rows, [], {}, entries, tables_of(fake.spec, entries, rows))
+    return Found(list(rows.values()), rows, [], {}, entries, tables_of(fake.spec, entries, rows), [])
 
 
 def shift(method, name, by):

@@ -10,7 +10,7 @@ from orchestrator import grid, load_results
 from orchestrator.recipes import digits
 from orchestrator.spec import GridSpec
 from tests.browser import browser, needs_browser
-from tests.pictures_mlflow import fold, folder, picture, served, visit
+from tests.pictures.mlflow import fold, folder, picture, served, visit
 
 pytest.importorskip("mlflow", reason="mlflow is not installed")
 pytestmark = [pytest.mark.slow, needs_browser, pytest.mark.timeout(600)]

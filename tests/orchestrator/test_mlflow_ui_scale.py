@@ -9,7 +9,7 @@ from orchestrator import recipes
 from orchestrator.track import Mirror, tracking_uri
 from tasks.store import Store
 from tests.browser import browser, needs_browser
-from tests.pictures_mlflow import folder, picture, served, visit
+from tests.pictures.mlflow import folder, picture, served, visit
 
 pytest.importorskip("mlflow", reason="mlflow is not installed")
 pytestmark = [pytest.mark.slow, needs_browser, pytest.mark.timeout(1200)]

@@ -5,26 +5,26 @@ import struct
 
 import pytest
 
-from tests import pictures_terminal
 from tests.browser import needs_browser
+from tests.pictures import terminal
 
 
 @pytest.mark.slow
 @needs_browser
 def test_pictures_of_every_view(finished_store, tmp_path):
-    files = pictures_terminal.terminal_pictures(str(finished_store), tmp_path)
+    files = terminal.terminal_pictures(str(finished_store), tmp_path)
     names = {file.stem for file in files}
     views = ("plan", "plan-full", "status", "report", "run", "help", "progress")
-    assert names == {f"{view}-{width}" for view in views for width in pictures_terminal.WIDTHS}
+    assert names == {f"{view}-{width}" for view in views for width in terminal.WIDTHS}
     for file in files:
         width, height = struct.unpack(">II", file.read_bytes()[16:24])
         assert width > 600
         assert height > 100
 
 
-@pytest.mark.parametrize("width", pictures_terminal.WIDTHS)
+@pytest.mark.parametrize("width", terminal.WIDTHS)
 def test_a_terminal_gets_colours_and_no_line_of_words_is_wider_than_it(width, finished_store):
-    text = pictures_terminal.output_of(["status", "--store", str(finished_store)], width)
+    text = terminal.output_of(["status", "--store", str(finished_store)], width)
     assert "\x1b[" in text
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert "grid digits: done" in plain

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import pytest
-from browser import browser, needs_browser
-from pictures_report import NARROW, WIDE, draw_all, opened, pictures_by
 
 from orchestrator.charts.theme import DARK_CARD
 from orchestrator.grid import main
+from tests.browser import browser, needs_browser
+from tests.pictures.report import NARROW, WIDE, draw_all, opened, pictures_by
 
 pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.timeout(900)]
 SMALL = (

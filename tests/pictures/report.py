@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from browser import browser, page
 from playwright.sync_api import Browser, Page
+
+from tests.browser import browser, page
 
 WIDE, NARROW = 1300, 390
 HEIGHT = 1500  # pixels of the README's picture
