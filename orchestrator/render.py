@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 from core.metrics.gap import FIGURES
+from core.metrics.outputs import SETS
 from orchestrator import words
 from orchestrator.beside import Beside, BesideLine
 from orchestrator.curves import NormTable
 from orchestrator.figures import Figure
 from orchestrator.published import COMPARED
-from orchestrator.tables import Line, Table
+from orchestrator.tables import CLOSENESS, Line, Table
 
 HEADINGS = ("FA", "RA", "TA", "MIA", "AG", "RTE", "Hyper-parameters")
 HOLE = "–"
@@ -26,6 +27,14 @@ NEAR_KEY = (
 NORMS_KEY = (
     "Norm of the gradient on the forget set over that on the retain set, before each epoch, in the selected trials;"
     " w_forget and w_retain: the weights of the two sets."
+)
+CLOSE_HEADINGS = (
+    "E_F, %", *(f"{kind}, {name}" for kind in ("L2", "JS") for name in SETS),
+)  # fmt: skip
+CLOSE_KEY = (
+    "E_F: error on test images of the forgotten class (A_R is TA, which leaves that class out). L2: mean distance of"
+    " the probabilities to Retrain's (activation distance, at most 1.414). JS: their Jensen-Shannon divergence (at most"
+    " 0.693). Both on a sample of up to 1,000 images of each set."
 )
 QUANTIZED_KEY = (
     "Against the original. Flip rate: share of integer weight codes that changed. Step drift: mean relative change"
@@ -102,6 +111,8 @@ def markdown_table(table: Table) -> str:
         parts += _beside(table.beside)
     if table.quantized:
         parts += _quantized(table.quantized)
+    if table.close:
+        parts += _close(table.close)
     if table.norms:
         parts += _norms(table.norms)
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -143,6 +154,17 @@ def _quantized(lines: Sequence[Line]) -> list[list[str]]:
     rows = [[_escape(n.title), figure_text(n.flip_rate), figure_text(n.step_drift)] for n in lines]
     head = ("Method", "Flip rate, %", "Step drift, %")
     return [["#### Quantization"], [QUANTIZED_KEY], _grid(head, "lrr", rows)]
+
+
+def close_texts(line: Line) -> list[str]:
+    """E_F in percent, then the distances of outputs on forget, retain and test images."""
+    return [figure_text(line.closeness.get(name), 2 if name == "ef" else 3) for name in CLOSENESS]
+
+
+def _close(lines: Sequence[Line]) -> list[list[str]]:
+    rows = [[_escape(line.title), *close_texts(line)] for line in lines]
+    grid = _grid(("Method", *CLOSE_HEADINGS), "l" + "r" * len(CLOSENESS), rows)
+    return [["#### Outputs beside Retrain's"], [CLOSE_KEY], grid]
 
 
 def _norms(norms: NormTable) -> list[list[str]]:

@@ -10,11 +10,11 @@ from orchestrator.curves import NORMS, WEIGHTS, epoch_facts, ratio
 from orchestrator.entries import Entry, Row
 from orchestrator.plan import Cell
 from orchestrator.published import COMPARED, find_published
-from orchestrator.tables import Line, Table
+from orchestrator.tables import CLOSENESS, Line, Table
 from orchestrator.tried import Tried, ends
 
 _ROW = (
-    "va", "mia_validation", "ag_validation", "seconds", "flip_rate", "step_drift", "epochs", "forget_count",
+    *CLOSENESS, "va", "mia_validation", "ag_validation", "seconds", "flip_rate", "step_drift", "epochs", "forget_count",
     "retain_count", "test_count", "tried", "params", "protocol", "select_on", "model", "selected", "reference",
     "code_revision", "hardware",
 )  # fmt: skip

@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Literal
 
 from core.metrics.gap import FIGURES
+from core.metrics.outputs import DISTANCES
 from orchestrator import words
 from orchestrator.beside import Beside, beside
 from orchestrator.curves import NormTable, norm_table
@@ -18,6 +19,7 @@ from orchestrator.spec import GridSpec
 from orchestrator.tried import Tried, edges_of, tried_of
 from orchestrator.variants import base_name
 
+CLOSENESS = ("ef", *DISTANCES)  # error on the forgotten class, and distances of outputs to Retrain's
 Role = Literal["original", "reference", "method"]
 Mark = Literal["", "best", "second"]
 
@@ -27,8 +29,8 @@ class Line:
     """A method's line. count of seeds have figures; with none, `hole` says why.
 
     mark: rank of its AG. near: what the noise floor does not tell its AG apart from; None where that is not
-    judged. flip_rate, step_drift: share of integer weight codes changed, and mean relative change of the learned
-    steps, against the original, in percent.
+    judged. closeness: what rows say of `CLOSENESS`. flip_rate, step_drift: share of integer weight codes changed,
+    and mean relative change of the learned steps, against the original, in percent.
     """
 
     method: str
@@ -39,6 +41,7 @@ class Line:
     figures: dict[str, Figure] = field(default_factory=dict)
     ag: Figure | None = None
     seconds: float | None = None
+    closeness: dict[str, Figure] = field(default_factory=dict)
     flip_rate: Figure | None = None
     step_drift: Figure | None = None
     params: str = ""
@@ -74,6 +77,11 @@ class Table:
     def level_with_best(self) -> list[Line]:
         """The methods that the noise floor does not tell apart from the best, without the best."""
         return [line for line in self.lines if line.near and line.mark != "best"]
+
+    @property
+    def close(self) -> list[Line]:
+        """The lines that say how close outputs are to Retrain's, or the error on a forgotten class."""
+        return [line for line in self.lines if line.closeness]
 
     @property
     def quantized(self) -> list[Line]:
@@ -149,6 +157,7 @@ def _line(method: str, entries: list[Entry]) -> Line:
         figures={name: _figure(name, done) for name in FIGURES},
         ag=figure(gaps) if gaps else None,
         seconds=fmean(times) if times and role != "original" else None,
+        closeness={name: figure(values) for name in CLOSENESS if (values := _values(name, done))},
         flip_rate=_percent("flip_rate", done),
         step_drift=_percent("step_drift", done),
         params=_params(role, done),

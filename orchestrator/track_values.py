@@ -6,6 +6,7 @@ from typing import Any
 
 from core.checkpoint import WEIGHTS
 from core.metrics.gap import FIGURES, average_gap
+from core.metrics.outputs import DISTANCES
 from orchestrator import words
 from orchestrator.spec import GridSpec
 from tasks.node import Node
@@ -13,7 +14,7 @@ from tasks.record import Record
 
 METRICS = (
     "fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds", "node_seconds", "flip_rate",
-    "step_drift", "epochs",
+    "step_drift", "epochs", "ef", *DISTANCES,
 )  # fmt: skip
 COORDINATES = ("dataset", "arch", "quant", "scenario", "amount", "seed", "method")
 _TAGS = (

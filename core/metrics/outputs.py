@@ -16,6 +16,7 @@ from core.metrics.predictions import DAMAGE, probabilities
 OUTPUTS = "outputs.npz"
 SAMPLE = 1000  # images of a set; the standard error of a mean distance is then below 0.03
 SETS = ("forget", "retain", "test")
+DISTANCES = tuple(f"{kind}_{name}" for kind in ("activation", "js") for name in SETS)  # a row's columns
 
 
 class Distances(NamedTuple):

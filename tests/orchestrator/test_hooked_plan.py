@@ -122,3 +122,24 @@ def test_what_is_left_out_is_said_by_plan_run_and_report(tmp_path, capsys):
     assert main([*asked, "--executor", "inline"]) == 0
     assert why in " ".join(capsys.readouterr().out.split())
     assert why in (tmp_path / "store/report/report.md").read_text()
+
+
+def test_the_report_shows_e_f_and_distances(tmp_path):
+    from orchestrator.report import read_grid, write_report
+    from tasks.store import Store
+
+    spec = parse_spec(GRID | BRIEF | {"methods": ["retrain", "ft"], "classes": [3]})
+    plan, store = make_plan(spec), Store(str(tmp_path / "store"))
+    place = Place(store.uri, cache=str(tmp_path / "cache"), device="cpu")
+    for node in plan.nodes.values():
+        run_node(Job(node, place))
+    (table,) = read_grid(store, spec, plan).tables
+    lines = {line.method: line.closeness for line in table.close}
+    assert lines.keys() == {"original", "retrain", "ft"}
+    assert set(lines["retrain"]) == {"ef"}
+    assert len(lines["ft"]) == 7
+    write_report(store, spec, plan)
+    for name in ("report.md", "index.html"):
+        page = (tmp_path / "store/report" / name).read_text()
+        assert f"{lines['ft']['activation_forget'].mean:.3f}" in page
+        assert "E_F, %" in page
