@@ -33,6 +33,13 @@ _PASSES: dict[str, Passes] = {
     ),
     "qmul_no_sl": lambda p, forget, retain: p["epochs"] * (forget + retain + _normed(p, forget, retain)),
     "qmul_no_agr": lambda p, forget, retain: forget / 3 + p["epochs"] * (forget + retain),
+    "ssd": lambda p, forget, retain: forget + retain,
+    "sfdn": lambda p, _forget, retain: p["draws"] * retain,
+    "bad_teacher": lambda p, forget, retain: p["epochs"] * (forget + p["retained"] * retain),
+    "partial_ascent": lambda p, forget, _retain: p["epochs"] * forget,
+    "rfa_lora": lambda p, forget, retain: 1.5 * p["epochs"] * (forget + retain),
+    "mnemonic": lambda _p, _forget, _retain: 100.0,  # a pass over one code for each class, and two over all
+    "amnesiac": lambda p, _forget, retain: 100.0 + p["tune_epochs"] * retain,
 }
 _ALL: Passes = lambda p, forget, retain: p.get("epochs", 1) * (forget + retain)  # noqa: E731
 

@@ -106,7 +106,7 @@ def _path(node: Node) -> list[_Step]:
         path.append((i["arch"], i["quant"]))
     if "scenario" in i:
         path.append((i["scenario"], f"{i['amount']:g}"))
-        if i["method"] != words.ORIGINAL:
+        if base_name(i["method"]) != words.ORIGINAL:
             path.append((node.label or i["method"],))
     return path
 

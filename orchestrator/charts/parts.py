@@ -8,6 +8,7 @@ import altair as alt
 
 from orchestrator import words
 from orchestrator.colours import Style, styles
+from orchestrator.variants import base_name
 
 Rows = list[dict[str, Any]]
 Data = Mapping[str, Rows]  # the rows of one problem by data set, see orchestrator.charts.data
@@ -40,7 +41,12 @@ class Scope:
     def styles(self, without: Collection[str] = ()) -> dict[str, Style]:
         """The styles by title, as the rows name methods. without: labels to leave out."""
         found = styles(self.labels)
-        return {words.title(label): style for label, style in found.items() if label not in without}
+        return {words.title(label): style for label, style in found.items() if _kind(label) not in without}
+
+
+def _kind(label: str) -> str:
+    """A label; the same one for all originals, whatever took part in their training."""
+    return words.ORIGINAL if base_name(label) == words.ORIGINAL else label
 
 
 @dataclass(frozen=True)

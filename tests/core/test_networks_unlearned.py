@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from toy_problem import AUGMENTING, CLASSES, differing, seeded, state_of, toy_images, toy_model
+from toy_problem import AUGMENTING, CLASSES, differing, seeded, state_of, suited, toy_images, toy_model
 
 from core.models import MODELS
 from core.quant import quantizer_faults
@@ -20,7 +20,7 @@ def test_a_method_changes_a_copy_of_any_network_and_leaves_it_healthy(method, ar
     before = state_of(model)
     parts = images.select(torch.arange(16)), images.select(torch.arange(16, 48))
     params = method.params(**{k: v for k, v in SHORT.items() if k in method.params.model_fields})
-    problem = Problem(model, *parts, CLASSES, AUGMENTING, torch.device("cpu"))
+    problem = suited(Problem(model, *parts, CLASSES, AUGMENTING, torch.device("cpu")), method)
     unlearned = method.run(problem, params, seeded())
     assert differing(before, model) == []
     assert differing(before, unlearned)
