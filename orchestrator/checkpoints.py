@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from core import checkpoint
-from core.data import DATASETS
 from core.errors import BadInput, unknown
 from orchestrator import held, places
 from orchestrator.entries import Entry, collect
@@ -84,7 +83,8 @@ def _load(store: Store, key: str, device: torch.device) -> nn.Module:
         weights = checkpoint.unpack(store.read(key, checkpoint.WEIGHTS))
     except Corrupt as error:
         raise BadInput(f"{error}; the grid's command, given again, computes it anew") from error
-    inputs = store.nodes([key])[key].inputs
-    model = warm.blank_model(inputs, DATASETS[inputs["dataset"]].classes, device)
+    node = store.nodes([key])[key]
+    classes = store.manifest(node.parents[0]).facts["classes"]
+    model = warm.blank_model(node.inputs, classes, device)
     model.load_state_dict(weights)
     return model.eval()
