@@ -44,7 +44,7 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     With `hook` a method takes part, and what it keeps becomes a file beside the weights. With `weights` it starts
     from the file of that SHA-256.
     """
-    data, inputs = _data(node, place, store), node.inputs
+    data, inputs = node_data(node, place, store), node.inputs
     pool = pool_indices(data.train.labels, inputs["validation"], inputs.get("split_seed", inputs["seed"]))
     images = data.train.select(pool)
     params = RetrainParams(**node.inputs["params"])
@@ -101,7 +101,7 @@ def _participant(
 
 def train_retrain(node: Node, place: Place, store: Store) -> Result:
     """Trains the reference on the retained images alone; with `weights` from the original's file."""
-    data = _data(node, place, store)
+    data = node_data(node, place, store)
     head = node_generator(node.inputs, "head of retrain")
     model, pretrained = warm.first_model(place, node.inputs, data.classes, head)
     partial = Partial(store, node.key, place.checkpoint_epochs)
@@ -113,7 +113,7 @@ def run_trial(node: Node, place: Place, store: Store) -> Result:
 
     Of a part of a trial (`until`) the state stays, for the part that goes on from it, but no weights.
     """
-    data = _data(node, place, store)
+    data = node_data(node, place, store)
     original, kept = warm.original_model(place, node.parents[1], node.inputs, data.classes)
     partial = Partial(store, whole_trial(node), place.checkpoint_epochs, node.inputs.get("until"))
     result = _unlearn(node, place, data, original, partial, kept)
@@ -183,7 +183,7 @@ def _model_result(
     return Result(files, {}, row)
 
 
-def _data(node: Node, place: Place, store: Store) -> warm.DeviceData:
+def node_data(node: Node, place: Place, store: Store) -> warm.DeviceData:
     """The node's images, which must be the ones the store's data node saw."""
     data = warm.device_data(place, node.inputs)
     expected = store.manifest(node.parents[0]).facts["digest"]
