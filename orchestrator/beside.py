@@ -114,6 +114,7 @@ def _smaller(spec: GridSpec, at: Cell) -> list[str]:
     return [
         *([words.images(at.dataset, spec)] if _limited(spec, at.dataset) else []),
         *_width(spec, at.arch),
+        *(["from given weights"] if at.arch in spec.weights else []),
         *_epochs("original", spec.original_params().epochs, ORIGINAL_EPOCHS),
         *_epochs("Retrain", spec.retrain_params().epochs, RETRAIN_EPOCHS),
         *(f"{name} {value}" for name, value in _changed(trained, RetrainParams().model_dump()).items()),

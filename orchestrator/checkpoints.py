@@ -6,10 +6,9 @@ import torch
 from torch import nn
 
 from core import checkpoint
-from core.data import DATASETS
 from core.errors import BadInput, unknown
 from orchestrator import held, places
-from orchestrator.entries import Entry, collect
+from orchestrator.entries import Entry, Row, collect
 from orchestrator.plan import Cell, make_plan
 from orchestrator.searches import expand
 from orchestrator.store import read_rows
@@ -39,14 +38,22 @@ def load_model(
     wanted = {
         "dataset": dataset, "arch": arch, "quant": quant, "scenario": scenario, "amount": amount, "seed": seed,
     }  # fmt: skip
+    row, _ = find(store, method, wanted)
+    return load_node(store, row["model"], torch.device(device))
+
+
+def find(store: Store, method: str, wanted: dict[str, Any]) -> tuple[Row, Entry]:
+    """The row of the only cell of these coordinates, which are left out or None where the grid has one, and its entry.
+
+    Raises BadInput if no cell or several are meant, and for one that is not finished.
+    """
     entry = _entry(store, method, {name: value for name, value in wanted.items() if value is not None})
     if entry.row is None:
         raise BadInput(f"{_words(entry.cell)} has no model: {entry.hole}")
-    return _load(store, entry.row["model"], torch.device(device))
+    return entry.row, entry
 
 
 def _entry(store: Store, method: str, wanted: dict[str, Any]) -> Entry:
-    """The only cell of these coordinates."""
     spec = held.stored_grid(store)
     if spec is None:
         raise BadInput(f"no grid in {store.uri}: name a store in which a grid ran")
@@ -77,14 +84,16 @@ def _words(cell: Cell) -> str:
     return " ".join(map(str, cell))
 
 
-def _load(store: Store, key: str, device: torch.device) -> nn.Module:
+def load_node(store: Store, key: str, device: torch.device) -> nn.Module:
+    """The network that a node left, in eval mode; BadInput if its weights are not there or broken."""
     try:
         if checkpoint.WEIGHTS in store.manifest(key).removed:
             raise BadInput(f"the weights of {key[:12]} were not kept: run the grid again with --set keep=all")
         weights = checkpoint.unpack(store.read(key, checkpoint.WEIGHTS))
     except Corrupt as error:
         raise BadInput(f"{error}; the grid's command, given again, computes it anew") from error
-    inputs = store.nodes([key])[key].inputs
-    model = warm.blank_model(inputs, DATASETS[inputs["dataset"]].classes, device)
+    node = store.nodes([key])[key]
+    classes = store.manifest(node.parents[0]).facts["classes"]
+    model = warm.blank_model(node.inputs, classes, device)
     model.load_state_dict(weights)
     return model.eval()

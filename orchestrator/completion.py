@@ -130,9 +130,9 @@ def _fields() -> dict[str, list[str]]:
     quantizers = {str(info.paper_quant.label) for info in MODELS.values()}
     found |= {"datasets": list(DATASETS), "archs": list(MODELS), "methods": list(METHODS)}
     found |= {"quantizers": ["paper", *sorted(quantizers), "fp"]}
-    for whole in ("widths", "original", "retrain", "params"):
+    for whole in ("widths", "weights.path", "weights.sha256", "original", "retrain", "params"):
         del found[whole]
-    found |= {f"widths.{arch}": [] for arch in MODELS}
+    found |= {f"{field}.{arch}": [] for field in ("widths", "weights") for arch in MODELS}
     for where in ("original", "retrain"):
         found |= _dotted(RetrainParams, f"{where}.")
     for name, method in METHODS.items():

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +27,8 @@ Verb = Annotated[
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="a named grid: digits, cifar10_small, fidelity, full, table1 to table9, figure1, figure3, figure4",
+        help="a named grid: digits, cifar10_small, fidelity, full, cross_table, cross_table_class, table1 to table9, "
+        "figure1, figure3, figure4, mnemonic_table, amnesiac_figure, rfa_table",
         autocompletion=completion.recipe_words,
     ),
 ]
@@ -134,11 +136,16 @@ def counts(text: str | None) -> tuple[int, ...]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; returns its exit code. Whatever the caller got wrong is one line on stderr."""
+    """Runs the command line; returns its exit code, see `exit_code`."""
     speak_any_encoding()
+    with completion.as_bash_breaks_words(os.environ):
+        return exit_code(lambda: app(arguments, standalone_mode=False, prog_name=_program(arguments)))
+
+
+def exit_code(command: Callable[[], Any]) -> int:
+    """Runs a command of typer's; returns its exit code. Whatever the caller got wrong is one line on stderr."""
     try:
-        with completion.as_bash_breaks_words(os.environ):
-            code = app(arguments, standalone_mode=False, prog_name=_program(arguments))
+        code = command()
     except (BadInput, Unavailable) as error:
         return _complain(str(error))
     except _UsageError as error:

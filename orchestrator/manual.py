@@ -12,6 +12,7 @@ VERBS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
             ("--recipe digits --executor inline --budget 2m", "one process, without Ray"),
             ("--recipe cifar10_small --set data.root=DIR", "CIFAR-10 as it lies in DIR"),
             ("--recipe digits --set quantizers=4w4a,8w8a", "a field of the grid"),
+            ("--recipe cross_table --set data.root=DIR", "all methods, full precision and 4 bits"),
         ),
     ),
     "plan": (

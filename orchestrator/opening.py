@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from core.errors import BadInput
+from core.models import check_weights_of
+from core.models.weights import check_digest
 from orchestrator import held, places
 from orchestrator.overrides import grid_spec, with_overrides
 from orchestrator.spec import GridSpec
@@ -14,8 +16,28 @@ def open_grid(
 ) -> tuple[GridSpec, Store]:
     """The grid and the store a command means; a store that holds a grid needs no recipe.
 
-    Raises BadInput for a store that a later version has written to, and where there is no grid to speak of.
+    Raises BadInput for a store that a later version has written to, where there is no grid to speak of, and before
+    work is planned or begun for weights that do not fit their network.
     """
+    spec, opened = _opened(verb, recipe, file, overrides, store)
+    if verb in ("run", "plan"):
+        _check_weights(spec)
+    return spec, opened
+
+
+def _check_weights(spec: GridSpec) -> None:
+    """Looks at the files of weights that lie on this machine; the workers look again."""
+    for arch, file in spec.weights.items():
+        path = Path(file.path)
+        if path.exists():
+            check_digest(path, file.sha256)
+            for quant in spec.quant_specs(arch):
+                check_weights_of(arch, path, width=spec.width(arch), quant=quant)
+
+
+def _opened(
+    verb: str, recipe: str | None, file: Path | None, overrides: list[str], store: str | None
+) -> tuple[GridSpec, Store]:
     named = recipe is not None or file is not None
     spec = grid_spec(recipe, file, overrides) if named or not store else None
     opened = Store(places.store_uri(store, spec.recipe if spec else ""))

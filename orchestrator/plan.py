@@ -162,14 +162,16 @@ class _Builder:
         }
         if spec.splits == "mismatched":  # published: the original's pool is another seed's (ALGORITHMS 1)
             training["split_seed"] = (seed + 1) % 2**32
-        self.training = training
-        self.original = self._add("original", (self.data.key,), self.base | training)
+        file = spec.weights.get(arch)
+        self.pretrained = {"weights": file.sha256} if file else {}
+        self.training = training | self.pretrained
+        self.original = self._add("original", (self.data.key,), self.base | self.training)
 
     def add_problem(self, scenario: str, amount: float) -> None:
         """Retrain, every method's trials, their evaluations and selections, for one forget set."""
         base = self.base | {"scenario": scenario, "amount": amount}
         training = self._method("retrain", node_params(self.spec.retrain_params()))
-        retrain = self._add("retrain", (self.data.key,), base | training)
+        retrain = self._add("retrain", (self.data.key,), base | training | self.pretrained)
         reference = self._keep(evaluation(retrain))
         at = Cell(**{name: base[name] for name in Cell._fields[:-1]}, method="retrain")
         if "retrain" in self.spec.methods:

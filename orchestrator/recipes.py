@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from core.unlearn import METHODS
+from orchestrator.document_grids import DOCUMENT_GRIDS
 from orchestrator.paper_grids import PAPER_GRIDS
 from orchestrator.spec import DataSpec, GridSpec, LimitSpec, SearchSpec
 
@@ -87,6 +89,34 @@ def fidelity() -> GridSpec:
     )
 
 
+def cross_table() -> GridSpec:
+    """Every method on a full-precision and a 4-bit network, 2,000 CIFAR-10 images, 10 % forgotten.
+
+    Small enough for CPUs, and made as `cifar10_small` is. Methods that forget nothing but whole classes are left out
+    here; `cross_table_class` has them.
+    """
+    return GridSpec(
+        recipe="cross_table",
+        datasets=("cifar10",),
+        archs=("resnet18",),
+        quantizers=("fp", "4w4a"),
+        ratios=(0.1,),
+        methods=tuple(METHODS),
+        widths={"resnet18": 0.125},
+        original={"epochs": 30, "batch_size": 64},
+        retrain={"epochs": 30},
+        params={"all": {"batch_size": 64}},
+        data=DataSpec(limit=LimitSpec(train=2000, test=2000), augment=False),
+        search=SearchSpec(trials=2),
+    )
+
+
+def cross_table_class() -> GridSpec:
+    """Every method on a full-precision and a 4-bit network, 2,000 CIFAR-10 images, class 0 forgotten."""
+    changes = {"recipe": "cross_table_class", "ratios": (), "classes": (0,)}
+    return cross_table().model_copy(update=changes)
+
+
 SWITCHES: dict[str, tuple[str, ...]] = {
     "ft": ("decay_quantizers=true",),
     "ga": ("decay_quantizers=true",),
@@ -121,5 +151,8 @@ RECIPES: dict[str, Callable[[], GridSpec]] = {
     "cifar10_small": cifar10_small,
     "fidelity": fidelity,
     "full": full,
+    "cross_table": cross_table,
+    "cross_table_class": cross_table_class,
     **PAPER_GRIDS,
+    **DOCUMENT_GRIDS,
 }

@@ -12,6 +12,7 @@ from core.quant import QUANTIZERS, QuantSpec
 from core.unlearn import METHODS
 from core.unlearn.retrain import RetrainParams
 from orchestrator.checks import one_line, valid
+from orchestrator.pretrained import WeightsFile
 from orchestrator.spec_parts import (
     DataSpec,
     LimitSpec,
@@ -65,6 +66,8 @@ class GridSpec(Part):
     probe: images of each set on which methods measure gradient norms before every epoch; 0 measures nothing.
     keep: whose weights stay in the store.
     validation: share of the training images held out. widths: channel multiplier by network.
+    weights: by network, the file of full-precision weights that its originals and Retrains start from, see
+    `orchestrator.pretrained`. Retrain is what it should be only if nobody trained that file on the forget set.
     original, retrain: their training. params: fixed hyper-parameters by method, or under "all" those of every
     method that has them; a fixed one is not searched.
     needs_gpu: a grid nobody should start on CPUs by accident.
@@ -85,6 +88,7 @@ class GridSpec(Part):
     keep: Literal["selected", "all"] = "selected"
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
     widths: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    weights: dict[str, WeightsFile] = Field(default_factory=dict)
     original: dict[str, Any] = Field(default_factory=dict)
     retrain: dict[str, Any] = Field(default_factory=dict)
     params: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -112,6 +116,9 @@ class GridSpec(Part):
         for arch in (*self.archs, *self.widths):
             if not model_info(arch).scales and self.width(arch) != 1:
                 raise BadInput(f"widths.{arch}={self.width(arch):g}: it comes in one width; leave it out")
+        for arch in self.weights:
+            if arch not in self.archs:
+                raise BadInput(f"weights.{arch}: {unknown('network of this grid', arch, self.archs)}")
         for name in self.params:
             if name not in (ALL, *METHODS):
                 raise unknown("method", name, (ALL, *METHODS))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from statistics import fmean
 from typing import Literal
 
@@ -238,7 +239,10 @@ def _facts(
     splits = {"one": "one split", "mismatched": "mismatched splits (the original's and the forget set's)"}
     return (
         ("Data", f"{words.title(at.dataset)}, {words.images(at.dataset, spec)}"),
-        ("Network", words.title(at.arch) + ("" if width == 1 else f", width × {width:g}")),
+        (
+            "Network",
+            words.title(at.arch) + ("" if width == 1 else f", width × {width:g}") + _start(spec, at.arch),
+        ),
         ("Quantization", words.quantization(at.quant)),
         ("Forget set", _forgotten(at, entries)),
         ("Seeds", seeds + (" (mean ± 95 % interval)" if len(spec.seeds) > 1 else "")),
@@ -247,6 +251,12 @@ def _facts(
         ("Search", effort_text(spec.search, entries)),
         ("Protocol", f"{protocols[spec.protocol]}, {splits[spec.splits]}"),
     )
+
+
+def _start(spec: GridSpec, arch: str) -> str:
+    """`, from swin_t.safetensors (SHA-256 0123456789ab…)` for a network that starts from a file."""
+    file = spec.weights.get(arch)
+    return f", from {PurePath(file.path).name} (SHA-256 {file.sha256[:12]}…)" if file else ""
 
 
 def _search(spec: GridSpec, trials: int) -> str:

@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from core.data import DATASETS
+from core.data import dataset_info
 from core.unlearn import METHODS
 from orchestrator import words
 from orchestrator.cost import CostModel
 from orchestrator.plan import Cell, Plan
 from orchestrator.searches import expected
 from orchestrator.spec import GridSpec
+from orchestrator.spec_parts import LimitSpec
 from orchestrator.variants import base_name
 from tasks.node import TRAINING, Node
 
@@ -99,7 +100,7 @@ def _cell_path(cell: Cell) -> list[_Step]:
 
 
 def _path(node: Node) -> list[_Step]:
-    """Where a node belongs. The original's evaluation, which every method's reader needs, is the problem's."""
+    """Where a node belongs. An original's evaluation, which every method's reader needs, is the problem's."""
     i = node.inputs
     path: list[_Step] = [(i["dataset"],)]
     if "arch" in i:
@@ -113,18 +114,27 @@ def _path(node: Node) -> list[_Step]:
 
 def _name(spec: GridSpec, depth: int, step: _Step) -> str:
     if depth == 0:
-        return f"{words.title(step[0])} ({_images(spec, step[0])} images)"
+        return f"{words.title(step[0])} ({_images(spec, step[0])})"
     if depth == 1:
         return f"{words.title(step[0])} {step[1]}"
     return words.scenario(step[0], float(step[1])) if depth == 2 else words.title(step[0])
 
 
 def _images(spec: GridSpec, dataset: str) -> str:
-    """`50,000 + 10,000`: training and test images that the grid uses."""
-    info, limit = DATASETS[dataset], spec.data.limit
-    train = min(limit.train if limit and limit.train else info.train_size, info.train_size)
-    test = min(limit.test if limit and limit.test else info.test_size, info.test_size)
-    return f"{train:,} + {test:,}"
+    """`50,000 + 10,000 images`: training and test images that the grid uses; `all images` of a folder.
+
+    How many those are nobody knows before the folder is read.
+    """
+    info, limit = dataset_info(dataset), spec.data.limit or LimitSpec()
+    sizes = [(limit.train, info.train_size), (limit.test, info.test_size)]
+    if info.train_size:
+        return " + ".join(f"{min(most or size, size):,}" for most, size in sizes) + " images"
+    known = [
+        f"at most {most:,} {name}"
+        for (most, _), name in zip(sizes, ("training", "test"), strict=True)
+        if most
+    ]
+    return f"{', '.join(known) or 'all'} images"
 
 
 def shown_depth(root: Branch) -> int:

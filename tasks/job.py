@@ -1,7 +1,8 @@
 """What travels between driver and worker: a node and where to work on the way out, an outcome on the way back."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from tasks.node import Node
@@ -22,6 +23,7 @@ class Place:
     gpu_share: GPUs of a slot; below 1, a worker may take no more than this share of the memory. An executor
     that packs by measured memory sets it for every node. compiled: architectures whose training is
     compiled, see `core.forward`; must_compile: also where torch finds no compiler, which is then an error.
+    weights: by architecture, where the file lies that a network starts from; which file it is, the node says.
     """
 
     store: str
@@ -34,6 +36,7 @@ class Place:
     gpu_share: float = 1.0
     compiled: frozenset[str] = frozenset()
     must_compile: bool = False
+    weights: Mapping[str, str] = field(default_factory=dict, hash=False)
     code_revision: str = "unknown"
 
 

@@ -41,14 +41,16 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     """Trains on the whole pool: everything but the validation share.
 
     With `split_seed` the pool is that seed's, as published, and what is forgotten later is in part not in it.
-    With `hook` a method takes part, and what it keeps becomes a file beside the weights.
+    With `hook` a method takes part, and what it keeps becomes a file beside the weights. With `weights` it starts
+    from the file of that SHA-256.
     """
-    data, inputs = _data(node, place, store), node.inputs
+    data, inputs = node_data(node, place, store), node.inputs
     pool = pool_indices(data.train.labels, inputs["validation"], inputs.get("split_seed", inputs["seed"]))
     images = data.train.select(pool)
     params = RetrainParams(**node.inputs["params"])
     curve = Curve()
-    blank = warm.blank_model(node.inputs, data.classes, warm.device_of(place))
+    head = node_generator(node.inputs, "head of the original")
+    first, pretrained = warm.first_model(place, node.inputs, data.classes, head)
     generator = node_generator(node.inputs, "original")
     partial = Partial(store, node.key, place.checkpoint_epochs)
     forward = warm.forward_of(place, node.inputs["arch"])
@@ -61,7 +63,7 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
 
     model, seconds = partial.clock.timed(
         lambda: train_from_scratch(
-            blank,
+            first,
             images,
             data.transform,
             params,
@@ -71,6 +73,7 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
             forward,
             measure,
             take_part if "hook" in inputs else None,
+            pretrained,
         )
     )
     result = _model_result(model, data, seconds + partial.spent, curve, forward)
@@ -97,10 +100,12 @@ def _participant(
 
 
 def train_retrain(node: Node, place: Place, store: Store) -> Result:
-    """Trains the reference on the retained images alone."""
-    data = _data(node, place, store)
-    model = warm.blank_model(node.inputs, data.classes, warm.device_of(place))
-    return _unlearn(node, place, data, model, Partial(store, node.key, place.checkpoint_epochs))
+    """Trains the reference on the retained images alone; with `weights` from the original's file."""
+    data = node_data(node, place, store)
+    head = node_generator(node.inputs, "head of retrain")
+    model, pretrained = warm.first_model(place, node.inputs, data.classes, head)
+    partial = Partial(store, node.key, place.checkpoint_epochs)
+    return _unlearn(node, place, data, model, partial, pretrained=pretrained)
 
 
 def run_trial(node: Node, place: Place, store: Store) -> Result:
@@ -108,7 +113,7 @@ def run_trial(node: Node, place: Place, store: Store) -> Result:
 
     Of a part of a trial (`until`) the state stays, for the part that goes on from it, but no weights.
     """
-    data = _data(node, place, store)
+    data = node_data(node, place, store)
     original, kept = warm.original_model(place, node.parents[1], node.inputs, data.classes)
     partial = Partial(store, whole_trial(node), place.checkpoint_epochs, node.inputs.get("until"))
     result = _unlearn(node, place, data, original, partial, kept)
@@ -124,6 +129,8 @@ def _unlearn(
     model: nn.Module,
     partial: Partial,
     kept: Mapping[str, Tensor] = MappingProxyType({}),
+    *,
+    pretrained: bool = False,
 ) -> Result:
     inputs, method = node.inputs, METHODS[node.inputs["method"]]
     shared = warm.shared_work(place, node) if node.kind == "trial" else Shared({})
@@ -141,6 +148,7 @@ def _unlearn(
         after_epoch=partial.clock.aside(RetainSample(retain, data.transform)),
         shared=shared,
         kept=kept,
+        pretrained=pretrained,
     )
     curve = Curve()
     generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])
@@ -175,7 +183,7 @@ def _model_result(
     return Result(files, {}, row)
 
 
-def _data(node: Node, place: Place, store: Store) -> warm.DeviceData:
+def node_data(node: Node, place: Place, store: Store) -> warm.DeviceData:
     """The node's images, which must be the ones the store's data node saw."""
     data = warm.device_data(place, node.inputs)
     expected = store.manifest(node.parents[0]).facts["digest"]

@@ -19,6 +19,7 @@ from core.data.splits import Scenario, Split, split
 from core.errors import BadInput
 from core.forward import Forward, compiled, plain
 from core.models import build
+from core.models.weights import check_digest
 from core.quant import QuantSpec
 from core.unlearn.shared import Memory, Shared
 from tasks.job import Place
@@ -100,15 +101,35 @@ def node_split(labels: Tensor, inputs: dict[str, Any]) -> Split:
 
 def blank_model(inputs: dict[str, Any], classes: int, device: torch.device) -> nn.Module:
     """The node's network on the device, with weights of no consequence (training or loading replaces them)."""
-    generator = torch.Generator().manual_seed(0)
-    model = build(
+    return _built(inputs, classes, torch.Generator().manual_seed(0)).to(device)
+
+
+def first_model(
+    place: Place, inputs: dict[str, Any], classes: int, generator: torch.Generator
+) -> tuple[nn.Module, bool]:
+    """What a training starts with, on the device, and whether its weights are a file's and to stay.
+
+    generator: draws what the file has not, a head for other classes.
+    """
+    digest = inputs.get("weights")
+    if digest is None:
+        return blank_model(inputs, classes, device_of(place)), False
+    file = Path(place.weights[inputs["arch"]])
+    check_digest(file, digest)  # every machine may have its own file there
+    return _built(inputs, classes, generator, file).to(device_of(place)), True
+
+
+def _built(
+    inputs: dict[str, Any], classes: int, generator: torch.Generator, weights: Path | None = None
+) -> nn.Module:
+    return build(
         inputs["arch"],
         classes,
         generator=generator,
         width=inputs["width"],
         quant=QuantSpec.parse(inputs["quant"]),
+        weights=weights,
     )
-    return model.to(device)
 
 
 class Original(NamedTuple):

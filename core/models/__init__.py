@@ -23,10 +23,10 @@ from core.models.torchvision_nets import (
     torchvision_megamacs,
     torchvision_network,
 )
-from core.models.weights import load_weights_
+from core.models.weights import check_weights, load_weights_
 from core.quant import QuantSpec, quantize_
 
-__all__ = ["MODELS", "ModelInfo", "build", "initialise_", "model_info"]
+__all__ = ["MODELS", "ModelInfo", "build", "check_weights_of", "initialise_", "model_info"]
 
 _PAPER, _RELEASED = QuantSpec.parse("4w4a"), QuantSpec.parse("4w8a-released")  # of ResNet-18
 
@@ -125,3 +125,10 @@ def build(
         load_weights_(model, weights)
     quantize_(model, quant, info.full_precision(quant))
     return model.to(memory_format=torch.channels_last)
+
+
+def check_weights_of(name: str, path: Path, *, width: float, quant: QuantSpec) -> None:
+    """Raises BadInput, one line, unless a file has the weights that `build` would start this network from."""
+    with torch.device("meta"):
+        model = model_info(name).make(2, width, quant)  # the head may be for any number of classes
+    check_weights(model, path)

@@ -23,20 +23,39 @@ def file_digest(path: Path) -> str:
         raise BadInput(f"{path} cannot be read ({error.strerror})") from error
 
 
+def check_digest(path: Path, digest: str) -> None:
+    """Raises BadInput, one line, for a file that cannot be read or has another SHA-256 than `digest`."""
+    found = file_digest(path)
+    if found != digest:
+        raise BadInput(
+            f"{path} is not the file of weights that was asked for: its SHA-256 is {found[:12]}…, not {digest[:12]}…"
+        )
+
+
 def load_weights_(model: nn.Module, path: Path) -> nn.Module:
     """Puts the weights of a state dict, .safetensors or torch's own format, into an unquantized model; returns it.
 
     The last layer stays as it is where the file has one for another number of classes. Raises BadInput, one line,
     for a file that cannot be read and for one of another network.
     """
+    model.load_state_dict(_fitting(model, path))
+    return model
+
+
+def check_weights(model: nn.Module, path: Path) -> None:
+    """Raises BadInput, as `load_weights_` does, unless the file fits the model, which may be on the meta device."""
+    _fitting(model, path)
+
+
+def _fitting(model: nn.Module, path: Path) -> dict[str, Tensor]:
+    """The state dict that the model would have after loading."""
     own, found = model.state_dict(), _state(path)
     head = [name for name, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)][-1]
     for name in (f"{head}.weight", f"{head}.bias"):
         if name in own and name in found and own[name].shape[1:] == found[name].shape[1:]:
             found[name] = found[name] if len(found[name]) == len(own[name]) else own[name]
     _check(own, found, path)
-    model.load_state_dict({**own, **found})
-    return model
+    return {**own, **found}
 
 
 def _check(own: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None:

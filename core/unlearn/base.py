@@ -46,6 +46,7 @@ class Problem:
     after_epoch: what is measured of the model after every epoch, see `core.train.fit`.
     shared: what other trials on this problem computed already; None where there are none.
     kept: what the method's hook left beside the original, on the device, see `core.unlearn.hooks`.
+    pretrained: for Retrain, whose model then has the weights of the file that its original started from.
     """
 
     model: nn.Module
@@ -59,6 +60,7 @@ class Problem:
     after_epoch: AfterEpoch | None = None
     shared: Shared | None = None
     kept: Mapping[str, Tensor] = field(default_factory=dict)
+    pretrained: bool = False
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What follows from this problem and the key alone, see `Shared.once`."""

@@ -34,14 +34,16 @@ def train_from_scratch(
     forward: Forward = plain,
     after_epoch: AfterEpoch | None = None,
     take_part: Callable[[nn.Module], Participant] | None = None,
+    pretrained: bool = False,
 ) -> nn.Module:
     """Initialises, calibrates and trains the model in place on the images; returns it.
 
     Quantization is active from the first step (quantization-aware training from scratch). Calibration
     sees one batch of training images, plain. take_part: makes a method's part in the training, once the model
-    is ready for it.
+    is ready for it. pretrained: the model's weights stay what they are, those of a file say, to be trained further.
     """
-    initialise_(model, generator)
+    if not pretrained:
+        initialise_(model, generator)
     first = images.select(torch.randperm(len(images), generator=generator)[: params.batch_size])
     calibrate_(model, transform.normalise(first.pixels))
     part = take_part(model) if take_part else None
@@ -68,11 +70,23 @@ def train_from_scratch(
 def retrain(
     problem: Problem, params: RetrainParams, generator: torch.Generator, on_epoch: OnEpoch | None = None
 ) -> nn.Module:
-    """A model of the same architecture that never saw the forget set."""
-    model = copy.deepcopy(problem.model)
-    retain, augment = problem.retain, problem.augment
-    states, forward, measure = problem.checkpoints, problem.forward, problem.after_epoch
-    return train_from_scratch(model, retain, augment, params, generator, on_epoch, states, forward, measure)
+    """A model of the same architecture that never saw the forget set.
+
+    With `problem.pretrained` it starts from the same file as the original. It then never saw the forget set only if
+    whoever made the file had none of those images either, which nothing here can check.
+    """
+    return train_from_scratch(
+        copy.deepcopy(problem.model),
+        problem.retain,
+        problem.augment,
+        params,
+        generator,
+        on_epoch,
+        problem.checkpoints,
+        problem.forward,
+        problem.after_epoch,
+        pretrained=problem.pretrained,
+    )
 
 
 METHOD = Method(

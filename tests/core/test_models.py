@@ -6,9 +6,9 @@ from torch import nn
 from toy_problem import FP, differing, seeded, toy_images
 
 from core.errors import BadInput
-from core.models import MODELS, build, initialise_
+from core.models import MODELS, build, check_weights_of, initialise_
 from core.models.shapes import to_grid
-from core.quant import calibrate_
+from core.quant import QuantSpec, calibrate_
 
 
 @pytest.mark.parametrize("size", [16, 28, 32, 64])
@@ -119,6 +119,18 @@ def test_weights_follow_from_the_generator_alone(arch):
     second = build(arch, 4, generator=seeded(3), width=0.1)
     assert differing(first, second) == []
     assert differing(first, build(arch, 4, generator=seeded(4), width=0.1))
+
+
+@pytest.mark.parametrize("label", ["4w4a", "4w8a-released"])
+@pytest.mark.parametrize("arch", MODELS)
+def test_a_file_is_checked_without_making_the_network(arch, label, tmp_path):
+    """With the blocks that the quantization asks for, and whatever number of classes the file's head has."""
+    quant, file = QuantSpec.parse(label), tmp_path / "weights.pth"
+    whole = MODELS[arch].make(7, 0.5, quant)
+    torch.save(whole.state_dict(), file)
+    check_weights_of(arch, file, width=0.5, quant=quant)
+    with pytest.raises(BadInput, match="another network"):
+        check_weights_of(arch, file, width=0.25, quant=quant)
 
 
 def test_building_draws_nothing_of_consequence_from_quantization():

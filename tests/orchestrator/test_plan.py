@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.unlearn import METHODS
 from orchestrator.plan import make_plan
 from orchestrator.recipes import RECIPES, digits, full
+from orchestrator.search import searched
+from orchestrator.variants import base_name
 from tasks.node import REVISIONS, canonical, make_node
 
 
@@ -33,6 +36,11 @@ def changed(spec, **fields):
         ("figure4", 8, 1, 1),
         ("full", 192, 8, 24),
         ("fidelity", 3 * 35, 3, 3),
+        ("cross_table", 2 * (len(METHODS) - 3), 4, 2),  # amnesiac has an original of its own
+        ("cross_table_class", 2 * len(METHODS), 6, 2),  # and mnemonic, whose fine-tuning takes any
+        ("mnemonic_table", 2 * 2 * 6 * 3, 2 * 2 * 2 * 3, 2 * 2 * 3),
+        ("amnesiac_figure", 3 * 2 * 13, 3 * 2 * 10, 3 * 2),
+        ("rfa_table", 2 * 2 * 7 * 3, 2 * 2 * 3, 2 * 2 * 3),
     ],
 )
 def test_a_recipe_is_as_many_cells_as_its_table_has_rows(name, cells, originals, retrains):
@@ -51,6 +59,19 @@ def test_every_recipe_of_the_paper_needs_a_gpu_and_only_figure1_probes():
     assert [name for name, spec in of_the_paper.items() if spec.probe] == ["figure1"]
 
 
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [("cross_table", {"unsir", "mnemonic", "mnemonic_ft"}), ("cross_table_class", set())],
+)
+def test_the_cross_tables_have_every_method_that_applies(name, left_out):
+    plan = make_plan(RECIPES[name]())
+    assert {cell.method for cell in plan.left_out} == left_out
+    assert {cell.method for cell in plan.cells} == METHODS.keys() - left_out
+    assert {cell.quant for cell in plan.cells} == {"fp", "4w4a"}
+    assert len(plan.omissions) == bool(left_out)
+    assert not RECIPES[name]().needs_gpu
+
+
 def test_the_whole_paper_is_192_cells_on_8_originals_and_24_retrains():
     plan = make_plan(full())
     counts = plan.counts()
@@ -60,10 +81,13 @@ def test_the_whole_paper_is_192_cells_on_8_originals_and_24_retrains():
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_method_has_the_same_number_of_trials(name):
-    plan = make_plan(RECIPES[name]())
-    trials = {len(n.parents) - 1 for n in plan.nodes.values() if n.kind == "select"}
-    assert trials == {RECIPES[name]().search.trials}
+def test_every_method_that_searches_has_the_same_number_of_trials(name):
+    spec = RECIPES[name]()
+    plan = make_plan(spec)
+    for cell, key in plan.cells.items():
+        if cell.method != "retrain":
+            searches = searched(base_name(cell.method), cell.arch, spec.fixed(cell.method))
+            assert len(plan.nodes[key].parents) - 1 == (spec.search.trials if searches else 1)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -159,6 +159,10 @@ class TestTerms:
             "Ours: quantization 4w8a-released; the mean of 3 seeds (the paper names none)",
         )
 
+    def test_networks_that_start_from_a_file(self):
+        level, _ = self.terms(weights={"resnet18": {"path": "/there/w.pth", "sha256": "0f" * 32}})
+        assert level == "Ours: from given weights: not comparable in level"
+
     def test_a_smaller_experiment(self):
         level, _ = self.terms(
             data={"limit": {"train": 3000}, "augment": False},

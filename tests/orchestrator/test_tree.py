@@ -43,6 +43,20 @@ def test_every_recipe_adds_up_on_every_level(name, tmp_path):
             assert branch.seconds >= sum(part.seconds for part in parts) - 1e-6
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"), [(None, "all images"), (50, "at most 50 training, at most 50 test images")]
+)
+def test_a_folder_of_images_is_as_large_as_it_turns_out_to_be(limit, said, tmp_path):
+    spec = small_spec(datasets=("folder:flowers",), data={"limit": limit})
+    assert f"flowers ({said})" in [branch.name for branch in tree_of(spec, tmp_path).level(1)]
+
+
+def test_originals_that_methods_took_part_in_are_part_of_the_problem(tmp_path):
+    spec = small_spec(methods=("retrain", "mnemonic", "amnesiac"), ratios=(), classes=(3,))
+    (problem,) = tree_of(spec, tmp_path).level(3)
+    assert [child.name for child in problem.children.values()] == ["Retrain", "Mnemonic", "Amnesiac"]
+
+
 def test_a_finished_grid_has_nothing_to_do(tmp_path):
     tree = tree_of(small_spec(), tmp_path, fill=True)
     for branch in below(tree):

@@ -1,0 +1,113 @@
+"""Class activation maps of forgotten images, before and after a method and of Retrain, as one picture.
+
+python -m orchestrator.activation_pictures --store STORE --method amnesiac --out maps.png [--class 3] [--images 6]
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import nn
+
+from core.checkpoint import write_atomically
+from core.data.loader import Images, Transform
+from core.errors import BadInput
+from core.metrics.activation_maps import activation_maps
+from orchestrator import checkpoints, held, places, words
+from orchestrator.activation_figure import FORMATS, PictureRow, picture
+from orchestrator.grid import exit_code
+from orchestrator.plan import Cell
+from orchestrator.printing import speak_any_encoding
+from tasks import warm
+from tasks.node import Node
+from tasks.store import Store
+from tasks.training import node_data
+
+
+def draw(store: Store, method: str, out: Path, images: int = 6, **wanted: Any) -> None:
+    """Writes the picture of a cell, PNG, PDF or SVG by its name.
+
+    Its rows are the images, and their maps by the method's own original, the method and Retrain; above each map stands
+    the network's probability of the image's label. images: how many of the forget set, the first ones. wanted: the
+    cell's coordinates, as `load_model` takes them. Raises BadInput if no cell or several are meant, and if weights or
+    images are not there.
+    """
+    form = out.suffix[1:].lower()
+    if form not in FORMATS:
+        raise BadInput(f"--out {out}: name it {' or '.join(f'{out.stem}.{known}' for known in FORMATS)}")
+    row, entry = checkpoints.find(store, method, wanted)
+    trial = store.nodes([row["model"]])[row["model"]]
+    if trial.kind != "trial" or entry.reference is None:
+        raise BadInput(
+            f"--method {method} forgets nothing: name a method whose maps to compare with Retrain's"
+        )
+    shown, transform = _forgotten(store, trial, images)
+    labels = [f"label {label}" for label in shown.labels.tolist()]
+    rows = [PictureRow("Forgotten\nimages", shown.pixels.permute(0, 2, 3, 1), labels)]
+    models = {"Before": trial.parents[1], words.title(method): trial.key, "Retrain": entry.reference["model"]}
+    for name, key in models.items():
+        model = checkpoints.load_node(store, key, torch.device("cpu"))
+        maps = activation_maps(model, shown, transform)
+        rows.append(PictureRow(name, maps, _certain(model, shown, transform)))
+    try:
+        write_atomically(out, picture(rows, _heading(entry.cell), form))
+    except OSError as error:
+        raise BadInput(f"--out {out} cannot be written ({error.strerror})") from error
+
+
+def _forgotten(store: Store, trial: Node, count: int) -> tuple[Images, Transform]:
+    """The first images of a trial's forget set, on the CPU, and how its networks read them."""
+    spec = held.stored_grid(store)
+    assert spec is not None  # it named the trial
+    place = replace(places.make_place(spec, store.address), device="cpu")
+    data = node_data(trial, place, store)
+    return data.train.select(warm.node_split(data.train.labels, trial.inputs).forget[:count]), data.transform
+
+
+@torch.no_grad()
+def _certain(model: nn.Module, images: Images, transform: Transform) -> list[str]:
+    """The probability that a network gives each image's own label, in words."""
+    probabilities_NK = model(transform.normalise(images.pixels)).softmax(1)
+    return [f"{100 * p:.0f} %" for p in probabilities_NK.gather(1, images.labels[:, None])[:, 0].tolist()]
+
+
+def _heading(cell: Cell) -> str:
+    """Which problem, and how to read the numbers and the maps that are dark all over."""
+    network, forgotten = f"{words.title(cell.arch)} {cell.quant}", words.scenario(cell.scenario, cell.amount)
+    return (
+        f"{words.title(cell.dataset)} · {network} · {forgotten} · seed {cell.seed}\n"
+        "in percent: the network's probability of the label; all dark: nothing speaks for it"
+    )
+
+
+def _command(
+    store: Annotated[str, typer.Option(help="folder or URI of the results")],
+    method: Annotated[str, typer.Option(help="a label of the grid, such as amnesiac")],
+    out: Annotated[Path, typer.Option(help="the picture: .png, .pdf or .svg")],
+    images: Annotated[int, typer.Option(min=1, max=24, help="how many of the forget set")] = 6,
+    dataset: Annotated[str | None, typer.Option(help="where the grid has several, as what follows")] = None,
+    arch: str | None = None,
+    quant: str | None = None,
+    label: Annotated[int | None, typer.Option("--class", help="the forgotten class")] = None,
+    ratio: Annotated[float | None, typer.Option(help="the share forgotten at random")] = None,
+    seed: int | None = None,
+) -> None:
+    """Class activation maps of forgotten images: before and after a method, and Retrain's."""
+    forgotten = {"amount": ratio} if label is None else {"scenario": "class", "amount": float(label)}
+    at: dict[str, Any] = {"dataset": dataset, "arch": arch, "quant": quant, "seed": seed, **forgotten}
+    draw(Store(places.store_uri(store, "")), method, out, images, **at)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns its exit code."""
+    speak_any_encoding()
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(_command)
+    return exit_code(lambda: app(arguments, standalone_mode=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
