@@ -29,7 +29,7 @@ def command(verb: str, store: Store, *more: str) -> str:
 def look_further(spec: GridSpec, store: Store, asked: str) -> list[tuple[str, str]]:
     """Three commands by what they show, without the verb that was just asked for."""
     found = {
-        "page": f"{_OPEN} {shlex.quote(nearby(store.path(PAGE)))}" if store.local else None,
+        "page": f"{_OPEN} {shlex.quote(nearby(store.path(PAGE)))}" if store.local else f"{store.uri}/{PAGE}",
         "runs": command("ui", store) if spec.tracking.enabled else None,
         "state": command("status", store) if asked != "status" else None,
         "tables": command("report", store) if asked != "report" else None,

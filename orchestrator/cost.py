@@ -33,7 +33,7 @@ _PASSES: dict[str, Passes] = {
     ),
     "qmul_no_sl": lambda p, forget, retain: p["epochs"] * (forget + retain + _normed(p, forget, retain)),
     "qmul_no_agr": lambda p, forget, retain: forget / 3 + p["epochs"] * (forget + retain),
-    "ssd": lambda p, forget, retain: forget + retain,
+    "ssd": lambda _p, forget, retain: forget + retain,
     "sfdn": lambda p, _forget, retain: p["draws"] * retain,
     "bad_teacher": lambda p, forget, retain: p["epochs"] * (forget + p["retained"] * retain),
     "partial_ascent": lambda p, forget, _retain: p["epochs"] * forget,

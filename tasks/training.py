@@ -111,14 +111,14 @@ def train_retrain(node: Node, place: Place, store: Store) -> Result:
 def run_trial(node: Node, place: Place, store: Store) -> Result:
     """Applies a method with one set of hyper-parameters to the original.
 
-    Of a part of a trial (`until`) the state stays, for the part that goes on from it, but no weights.
+    Of a part of a trial (`until`) the state stays, for the part that goes on from it, but no weights or outputs.
     """
     data = node_data(node, place, store)
     original, kept = warm.original_model(place, node.parents[1], node.inputs, data.classes)
     partial = Partial(store, whole_trial(node), place.checkpoint_epochs, node.inputs.get("until"))
     result = _unlearn(node, place, data, original, partial, kept)
     if partial.until is not None:
-        del result.files[checkpoint.WEIGHTS]
+        del result.files[checkpoint.WEIGHTS], result.files[OUTPUTS]
     return result
 
 

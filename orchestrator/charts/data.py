@@ -139,7 +139,13 @@ def _interval(name: str, found: Figure | None) -> dict[str, Any]:
 
 
 def _role(method: str) -> str:
-    return "original" if base_name(method) == words.ORIGINAL else "reference" if method == "retrain" else "method"
+    return (
+        "original"
+        if base_name(method) == words.ORIGINAL
+        else "reference"
+        if method == "retrain"
+        else "method"
+    )
 
 
 def _epochs(entry: Entry, rows: Mapping[str, Row]) -> Rows:

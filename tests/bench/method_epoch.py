@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from core.data.loader import Images, Transform, batches
+from core.data.loader import Images, Transform, batches, concat
 from core.models import MODELS
 from core.train import TrainParams, fit
 from core.unlearn import METHODS, Method, Problem
+from core.unlearn.hooks import Training
 from orchestrator import words
 from orchestrator.paces import Device
 from tests.bench.loading import MEAN, STD
@@ -67,7 +68,7 @@ def method_epoch(effort: Effort) -> list[Comparison]:
 def cases(effort: Effort) -> list[Case]:
     """Both networks at sizes that a machine does in a minute or two."""
     if effort.tiny:
-        return [Case("resnet18", 0.05, 2, pixels=8)]
+        return [Case("resnet18", 0.05, 2, pixels=16)]
     if torch.cuda.is_available():
         return [Case(arch, MODELS[arch].width, 256, "cuda") for arch in NETWORKS]
     return [Case(arch, MODELS[arch].width / 4, 32) for arch in NETWORKS]
@@ -79,7 +80,8 @@ def _compared(case: Case, repeats: int, warm_ups: int) -> Epochs:
     methods = {words.title(name): name for name in METHODS}
     for title, name in methods.items():
         method = METHODS[name]
-        variants[title] = _run(method, problem if "random" in method.scenarios else _by_class(problem), case)
+        suited = problem if "random" in method.scenarios else _by_class(problem)
+        variants[title] = _run(method, _hooked(suited, method, case.batch), case)
     text = (
         f"{named(case.arch, case.device)}, width {case.width:g}, {case.pixels} px, {case.forget} images to forget, "
         f"{case.retain:,} to retain, batch {case.batch}"
@@ -107,6 +109,20 @@ def _by_class(problem: Problem) -> Problem:
     forget, retain = problem.forget, problem.retain
     others = retain.relabelled(1 + retain.labels % (CLASSES - 1))
     return replace(problem, forget=forget.relabelled(torch.zeros_like(forget.labels)), retain=others)
+
+
+def _hooked(problem: Problem, method: Method, batch: int) -> Problem:
+    """The problem with what a method's part in an epoch of training keeps."""
+    if method.hook is None:
+        return problem
+    model, images = copy.deepcopy(problem.model), concat(problem.forget, problem.retain)
+    sensitive = torch.arange(len(images)) < len(problem.forget)
+    training = Training(model, images, problem.augment, problem.classes, batch, 0, sensitive)
+    part = method.hook.start(training, method.hook.setting(method.params()))
+    generator = torch.Generator().manual_seed(4)
+    params = TrainParams(epochs=1, lr=1e-3, batch_size=batch)
+    fit(model, lambda epoch: part.batches(epoch, generator), params, generator, on_update=part.on_update)
+    return replace(problem, kept=part.kept())
 
 
 def _plain(problem: Problem, batch: int) -> None:

@@ -12,7 +12,7 @@ from tests.chaos.audit import Finding
 from tests.chaos.driver_faults import Expected, Scene
 from tests.chaos.drivers import Drivers
 
-DISK = 2_000_000  # bytes
+DISK = 6_000_000  # bytes; a report is 1.2 million
 
 
 @contextmanager

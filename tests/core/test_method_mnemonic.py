@@ -159,7 +159,7 @@ def test_scores_are_read_off_the_codes():
 
 
 def test_images_that_are_no_whole_class_are_one_clear_line():
-    problem = suited(fresh_problem(), MNEMONIC)
+    problem = fresh_problem()
     with pytest.raises(BadInput, match=r"Mnemonic forgets whole classes"):
         MNEMONIC.run(problem, MnemonicParams(), seeded(), None)
 
