@@ -4,21 +4,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from core.errors import BadInput
 from core.metrics.gap import FIGURES
 from orchestrator import held, places, words
 from orchestrator.entries import Entry, Row
 from orchestrator.figures import figure
+from orchestrator.found import Found, read_grid
 from orchestrator.noise import noise_floor
 from orchestrator.plan import Cell, make_plan
 from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
 from tasks.store import Store
-
-if TYPE_CHECKING:
-    from orchestrator.report import Found
 
 COMPARED = (*FIGURES, "ag")
 _AXES = {"recipe", "datasets", "archs", "quantizers", "ratios", "classes", "methods", "seeds"}
@@ -122,13 +120,11 @@ class Against:
         }
 
 
-def compare_stores(store: Store, found: "Found", spec: GridSpec, other: str) -> Against:
+def compare_stores(store: Store, found: Found, spec: GridSpec, other: str) -> Against:
     """What was found in a store against the grid that last ran in another one.
 
     Raises BadInput where there is no such grid, and where the two have nothing in common.
     """
-    from orchestrator.report import read_grid
-
     opened = Store(places.store_uri(other, ""))
     if opened.uri == store.uri:
         raise BadInput(f"--against {other} is the store itself; name another one")
@@ -147,7 +143,7 @@ def compare_stores(store: Store, found: "Found", spec: GridSpec, other: str) -> 
     return result
 
 
-def compare(here: "Found", there: "Found", names: tuple[str, str], terms: Iterable[str] = ()) -> Against:
+def compare(here: Found, there: Found, names: tuple[str, str], terms: Iterable[str] = ()) -> Against:
     """What two grids hold in common, cell by cell, in the first one's order. names: what they are called."""
     ours, theirs = _by_cell(here.entries), _by_cell(there.entries)
     floors = [_floors(here), _floors(there)]
@@ -203,7 +199,7 @@ def _by_cell(entries: Iterable[Entry]) -> dict[Cell, dict[int, Entry]]:
     return found
 
 
-def _floors(found: "Found") -> dict[Cell, Mapping[str, float]]:
+def _floors(found: Found) -> dict[Cell, Mapping[str, float]]:
     """By problem, where there are two Retrains."""
     retrains: dict[Cell, list[Row]] = {}
     for entry in found.entries:
@@ -234,7 +230,7 @@ def problem_words(at: Cell) -> str:
     return " · ".join(parts)
 
 
-def _held(found: "Found") -> str:
+def _held(found: Found) -> str:
     """What a store has figures of, in a few words."""
     cells = [entry.cell for entry in found.entries if entry.row]
     if not cells:

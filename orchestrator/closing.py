@@ -12,7 +12,7 @@ from tasks.record import Record
 from tasks.store import Store
 
 if TYPE_CHECKING:
-    from orchestrator.report import Found
+    from orchestrator.found import Found
 
 PAGE = "report/index.html"
 _OPEN = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")

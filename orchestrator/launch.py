@@ -15,12 +15,13 @@ from orchestrator.compiling import compiled_archs
 from orchestrator.cost import CostModel
 from orchestrator.ending import Clock, Summary
 from orchestrator.estimate import cost_model, plan_facts, print_plan
+from orchestrator.found import Found, read_grid
 from orchestrator.frontier import Frontier, State
 from orchestrator.options import FAILED, Options
 from orchestrator.plan import Plan, make_plan
 from orchestrator.printing import say_json, say_lines, say_sentences
 from orchestrator.progress import Progress
-from orchestrator.report import Found, print_found, read_grid, write_report
+from orchestrator.report import print_found, write_report
 from orchestrator.run import Driver
 from orchestrator.searches import expand
 from orchestrator.spec import GridSpec

@@ -16,17 +16,16 @@ from orchestrator import published, render, results_csv, words
 from orchestrator.against import Against, problem_words
 from orchestrator.against_text import HEADINGS, against_csv, against_markdown, cells, floor_words, only_lines
 from orchestrator.against_text import KEY as AGAINST_KEY
-from orchestrator.entries import Entry, collect
+from orchestrator.entries import Entry
 from orchestrator.failures import by_kind, clean, failures_of
+from orchestrator.found import Found, read_grid
 from orchestrator.latex import latex_tables
-from orchestrator.older import Older, find_older, groups, notice
+from orchestrator.older import groups, notice
 from orchestrator.parquet import Row, as_table, compressed
 from orchestrator.plan import Plan
 from orchestrator.spec import GridSpec
-from orchestrator.store import read_rows
-from orchestrator.tables import Table, build_tables, tables_of
+from orchestrator.tables import Table, build_tables
 from orchestrator.terminal import print_tables
-from orchestrator.tried import Tried, tried_of
 from tasks.store import Store
 from tasks.uri import public
 
@@ -35,14 +34,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
-    "Found",
     "ReportFiles",
     "Table",
     "build_tables",
     "export_charts",
     "print_found",
     "print_tables",
-    "read_grid",
     "write_report",
 ]
 
@@ -57,39 +54,12 @@ class ReportFiles:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a store says about a grid. everything: all rows of the store. rows: those of the plan's nodes, by key.
-
-    repairs: a line for each part that was broken. older: rows outside the plan that an older revision made, by key.
-    tried: every finished trial.
-    """
-
-    everything: list[Row]
-    rows: dict[str, Row]
-    repairs: list[str]
-    older: dict[str, Older]
-    entries: list[Entry]
-    tables: list[Table]
-    tried: list[Tried]
-
-
-@dataclass(frozen=True)
 class Summary:
     """What was run, with what, and how far it is: (label, value) pairs and cells by status."""
 
     facts: list[tuple[str, str]]
     cells: dict[str, int]
     total: int
-
-
-def read_grid(store: Store, spec: GridSpec, plan: Plan) -> Found:
-    """What the store holds now: rows, tables, and what an older revision made."""
-    everything, repairs = read_rows(store)
-    rows = {row["key"]: row for row in everything if row["key"] in plan.nodes}
-    older = find_older(store, plan, everything)
-    entries = collect(plan, rows.values(), {one.now for one in older.values()})
-    tried = tried_of(plan, entries, rows)
-    return Found(everything, rows, repairs, older, entries, tables_of(spec, entries, rows, tried), tried)
 
 
 def write_report(

@@ -11,11 +11,12 @@ from orchestrator.against import compare_stores
 from orchestrator.against_text import print_against
 from orchestrator.closing import look_further, missing_lines
 from orchestrator.estimate import plan_facts, print_plan
+from orchestrator.found import read_grid
 from orchestrator.launch import report_files, run
 from orchestrator.options import FAILED, Options
 from orchestrator.plan import make_plan
 from orchestrator.printing import say_json, say_lines, say_sentences
-from orchestrator.report import export_charts, print_found, read_grid
+from orchestrator.report import export_charts, print_found
 from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
 from orchestrator.standing import print_standing, standing

@@ -16,8 +16,9 @@ from orchestrator import grid
 from orchestrator.against import COMPARED, compare, compare_stores, figure_floors
 from orchestrator.against_text import COLUMNS, against_markdown, cells, print_against
 from orchestrator.entries import collect
+from orchestrator.found import Found, read_grid
 from orchestrator.noise import noise_floor
-from orchestrator.report import Found, read_grid, write_report
+from orchestrator.report import write_report
 from orchestrator.tables import tables_of
 from tasks.store import Store
 

@@ -12,8 +12,9 @@ from orchestrator.charts.files import drawing, write_charts
 from orchestrator.charts.page import Charts, make_charts
 from orchestrator.charts.parts import Scope
 from orchestrator.colours import colour_of
+from orchestrator.found import read_grid
 from orchestrator.recipes import full
-from orchestrator.report import read_grid, write_report
+from orchestrator.report import write_report
 from orchestrator.spec import SearchSpec
 from tasks.store import Store
 

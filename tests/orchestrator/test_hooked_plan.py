@@ -125,7 +125,8 @@ def test_what_is_left_out_is_said_by_plan_run_and_report(tmp_path, capsys):
 
 
 def test_the_report_shows_e_f_and_distances(tmp_path):
-    from orchestrator.report import read_grid, write_report
+    from orchestrator.found import read_grid
+    from orchestrator.report import write_report
     from tasks.store import Store
 
     spec = parse_spec(GRID | BRIEF | {"methods": ["retrain", "ft"], "classes": [3]})

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from core.unlearn import METHODS
 from orchestrator import grid, load_results
+from orchestrator.found import read_grid
 from orchestrator.older import find_older, groups, notice
 from orchestrator.plan import make_plan
-from orchestrator.report import read_grid, write_report
+from orchestrator.report import write_report
 from orchestrator.store import read_rows
 from orchestrator.upkeep import compact
 from tasks.node import REVISIONS, make_node, revision_of
