@@ -30,7 +30,7 @@ def compared() -> Comparison:
 
 
 MARKS = {"node_overhead": [pytest.mark.ray], "makespan": [pytest.mark.ray, pytest.mark.slow]}
-MARKS |= {name: [pytest.mark.slow] for name in ("allocation", "slots", "compiling")}
+MARKS |= {name: [pytest.mark.slow] for name in ("allocation", "slots", "compiling", "method_epoch", "pace")}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, ())) for n in BENCHMARKS])

@@ -13,7 +13,12 @@ from core.unlearn import METHODS, Problem
 SHORT = {"epochs": 1, "batch_size": 16, "fisher_samples": 8, "iterations": 2, "lr": 0.01}
 
 
-@pytest.mark.parametrize("arch", MODELS)
+# no convolution, no normalisation, all of both; the rest of the matrix takes minutes
+QUICK = ("mlp", "lenet", "resnet9")
+ARCHS = [pytest.param(arch, marks=() if arch in QUICK else pytest.mark.slow) for arch in MODELS]
+
+
+@pytest.mark.parametrize("arch", ARCHS)
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
 def test_a_method_changes_a_copy_of_any_network_and_leaves_it_healthy(method, arch):
     model, images = toy_model(arch), toy_images(48)

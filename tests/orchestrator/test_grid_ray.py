@@ -40,7 +40,7 @@ def wait_for_orphans(store, still=5.0):
             count, since = len(store.finished()), time.monotonic()
 
 
-@pytest.mark.parametrize("executor", ["inline", "ray"])
+@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.slow)])
 def test_a_killed_driver_is_resumed_without_computing_anything_twice(
     executor, inline_rows, tiny_module, tmp_path
 ):

@@ -61,7 +61,10 @@ def test_json_is_all_that_an_unfinished_grid_prints_while_warnings_go_elsewhere(
     )
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("latin-1", "utf-8")]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", *OTHERS])
 @pytest.mark.parametrize("verb", ["plan", "status", "report", "run", "--help"])
 def test_no_encoding_is_too_poor(verb, encoding, store):
     environment = os.environ | {"PYTHONIOENCODING": encoding}
