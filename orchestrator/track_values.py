@@ -14,7 +14,7 @@ from tasks.record import Record
 
 METRICS = (
     "fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds", "node_seconds", "flip_rate",
-    "step_drift", "epochs", "ef", *DISTANCES,
+    "step_drift", "epochs", "ef",
 )  # fmt: skip
 COORDINATES = ("dataset", "arch", "quant", "scenario", "amount", "seed", "method")
 _TAGS = (
@@ -80,8 +80,9 @@ def failure(record: Record) -> str:
 
 
 def metrics(record: Record) -> dict[str, float]:
-    """The figures a row has."""
+    """The figures a row has; distances to Retrain's outputs below `outputs/`, behind the others on every page."""
     values = {name: getattr(record, name) for name in METRICS}
+    values |= {f"outputs/{name}": getattr(record, name) for name in DISTANCES}
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
