@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean, stdev
 
 CONFIDENCE = 0.95
@@ -21,7 +22,13 @@ def figure(values: Sequence[float], gap: float | None = None) -> Figure:
     """The mean of at least one value, and half of its 95 % interval by Student's t."""
     if len(values) < 2:
         return Figure(values[0], None, gap)
+    half = _quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return Figure(fmean(values), half, gap)
+
+
+@cache
+def _quantile(degrees: int) -> float:
+    """Student's t; kept, as a large report asks a thousand times for the same few."""
     from scipy.stats import t  # a second of import that one seed does not need
 
-    quantile = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return Figure(fmean(values), quantile * stdev(values) / math.sqrt(len(values)), gap)
+    return float(t.ppf((1 + CONFIDENCE) / 2, degrees))
