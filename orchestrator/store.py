@@ -13,7 +13,7 @@ from tasks.store import Store
 if TYPE_CHECKING:
     import polars as pl
 
-_LOOKS = 3  # how often a store is read again because a compaction has moved its rows meanwhile
+_LOOKS = 8  # how often a store is read again because a compaction has moved its rows meanwhile
 
 
 def load_results(store_uri: str) -> "pl.DataFrame":
