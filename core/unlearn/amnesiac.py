@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from core.data.loader import Batch, batches
 from core.errors import BadInput, Diverged
-from core.quant import keep_valid_, quantizer_parameters
+from core.quant import keep_valid_
 from core.train import LearningRate, OnEpoch, Params, TrainParams, fit
 from core.unlearn.base import Method, Problem
 from core.unlearn.gathered import gathered
 from core.unlearn.hooks import Hook, Setting, Training, chosen
+from core.unlearn.parameters import moved_parameters
 
 COUNTS, SUM, INDEX, VALUE, ENDS = "counts", "sum.", "index.", "value.", "ends."
 
@@ -57,8 +58,7 @@ class Recorder:
         if training.sensitive is None:
             raise BadInput("amnesiac: the training must know which images will be forgotten")
         self.training, self.setting, self.sensitive_N = training, setting, training.sensitive
-        spared = set() if setting["record_quantizers"] else quantizer_parameters(training.model)
-        self.moved = {n: p for n, p in training.model.named_parameters() if n not in spared}
+        self.moved = moved_parameters(training.model, setting["record_quantizers"])
         self._before: list[Tensor] | None = None
         self._own = training.draws(-1)
         self._counts = [0, 0, 0]  # batches, affected ones, recorded entries
@@ -156,6 +156,7 @@ def amnesiac(
         lambda _epoch: batches(problem.retain, params.batch_size, problem.augment, generator),
         TrainParams(epochs=params.tune_epochs, lr=params.tune_lr, batch_size=params.batch_size),
         generator,
+        after_epoch=problem.after_epoch,
         on_epoch=None if on_epoch is None else lambda epoch, facts: on_epoch(epoch + 1, facts),
         forward=problem.forward,
     )

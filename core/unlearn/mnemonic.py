@@ -19,10 +19,11 @@ from torch.nn import functional as F
 
 from core.data.loader import Batch, batches
 from core.errors import BadInput, Diverged
-from core.quant import keep_valid_, quantizer_parameters
+from core.quant import keep_valid_
 from core.train import OnEpoch, Params
 from core.unlearn.base import CLASS_WISE, Method, Problem, Range
 from core.unlearn.hooks import Hook, Setting, Training, chosen
+from core.unlearn.parameters import filled, moved_parameters
 
 CODES = "codes"
 Named = Mapping[str, Tensor]  # one tensor per parameter that may move
@@ -113,8 +114,7 @@ def forget_with_codes_(
     model: nn.Module, codes_KCHW: Tensor, forgotten: Sequence[int], params: MnemonicParams
 ) -> dict[str, float]:
     """Moves the model in place (algorithm 2); returns A_R and E_F on the codes, in percent, and the sign taken."""
-    spared = set() if params.move_quantizers else quantizer_parameters(model)
-    moved = {name: p for name, p in model.named_parameters() if name not in spared}
+    moved = moved_parameters(model, params.move_quantizers)
     gone = torch.zeros(len(codes_KCHW), dtype=torch.bool)
     gone[list(forgotten)] = True
     if not bool((~gone).any()):
@@ -136,9 +136,8 @@ def code_fisher(model: nn.Module, moved: Named, codes_KCHW: Tensor, classes: Seq
         target = torch.tensor([label], device=codes_KCHW.device)
         loss = F.cross_entropy(model(codes_KCHW[label : label + 1]), target)
         grads = torch.autograd.grad(loss, list(moved.values()), allow_unused=True)
-        for name, grad in zip(moved, grads, strict=True):
-            if grad is not None:
-                total[name] += grad.square()
+        for sum_, grad in zip(total.values(), filled(grads, list(moved.values())), strict=True):
+            sum_ += grad.square()
     return {name: t / len(classes) for name, t in total.items()}
 
 

@@ -84,7 +84,7 @@ def rfa_lora(
     trainable = add_low_rank_(model, params.rank, params.alpha, generator)
     features = Features(model, params.aligned)
     images = _marked(problem, params, targets)
-    probe = gradient_probe(model, problem, params)
+    probe, measure = gradient_probe(model, problem, params), problem.after_epoch
 
     def loss(h_BD: Tensor, batch: Batch) -> Tensor:
         with torch.no_grad(), autocast(batch.images.device, params.precision):
@@ -102,7 +102,7 @@ def rfa_lora(
         loss=loss,
         epoch_facts=facts,
         on_epoch=on_epoch,
-        after_epoch=problem.after_epoch,
+        after_epoch=None if measure is None else lambda _features: measure(model),
         checkpoints=problem.checkpoints,
     )
     return merged(model, copy.deepcopy(problem.model).eval())

@@ -1,5 +1,6 @@
 """RA on a sample after every epoch: what it is of, and that asking changes nothing."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -21,6 +22,8 @@ def trained(problem, name, watched):
     sample, measured = RetainSample(problem.retain, problem.augment), []
 
     def measure(model):
+        logits = copy.deepcopy(model).eval()(PLAIN.normalise(problem.retain.pixels[:2]))
+        assert logits.shape == (2, problem.classes)  # not features: accuracy is read off these
         measured.append(sample(model))
         return measured[-1]
 
