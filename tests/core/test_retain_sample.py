@@ -1,6 +1,5 @@
 """RA on a sample after every epoch: what it is of, and that asking changes nothing."""
 
-import copy
 from dataclasses import replace
 
 import pytest
@@ -15,6 +14,15 @@ from core.unlearn import METHODS
 EPOCHED = [name for name, method in METHODS.items() if issubclass(method.params, TrainParams)]
 
 
+@torch.no_grad()
+def logits_of(model, images):
+    """Of two plain images, in eval mode: what the accuracy is read off."""
+    training = model.training
+    logits = model.eval()(PLAIN.normalise(images.pixels[:2]))
+    model.train(training)
+    return logits
+
+
 def trained(problem, name, watched):
     """(result, generator's state, facts by epoch, what was measured)."""
     method, generator, told = METHODS[name], seeded(), []
@@ -22,8 +30,7 @@ def trained(problem, name, watched):
     sample, measured = RetainSample(problem.retain, problem.augment), []
 
     def measure(model):
-        logits = copy.deepcopy(model).eval()(PLAIN.normalise(problem.retain.pixels[:2]))
-        assert logits.shape == (2, problem.classes)  # not features: accuracy is read off these
+        assert logits_of(model, problem.retain).shape == (2, problem.classes)  # not features
         measured.append(sample(model))
         return measured[-1]
 
