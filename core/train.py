@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -50,6 +51,24 @@ class TrainParams(Params):
     precision: Precision = "auto"
 
 
+@dataclass(frozen=True)
+class Around:
+    """What surrounds a training and leaves its result as it is.
+
+    checkpoints: where the state is left every few epochs and taken up again; may end the training before its last
+    epoch, on the learning rates of the whole. forward: how logits are computed, for batches of the usual size.
+    after_epoch: called with the model after an epoch's last step; what it returns is told with the epoch's facts.
+    Must change nothing of the model but its mode, and draw nothing.
+    """
+
+    checkpoints: Checkpoints | None = None
+    forward: Forward = plain
+    after_epoch: AfterEpoch | None = None
+
+
+NOTHING = Around()
+
+
 def cosine_lr(lr: float, epoch: int, epochs: int) -> float:
     """Learning rate of an epoch: lr at 0, annealed towards 0 and never there (T_max = epochs)."""
     return lr * (1 + math.cos(math.pi * epoch / epochs)) / 2
@@ -72,11 +91,9 @@ def fit(
     on_gradient: Callable[[int], None] | None = None,
     on_update: Callable[[], None] | None = None,
     epoch_facts: Callable[[int], EpochFacts] | None = None,
-    after_epoch: AfterEpoch | None = None,
     on_epoch: OnEpoch | None = None,
-    checkpoints: Checkpoints | None = None,
     memory: Memory | None = None,
-    forward: Forward = plain,
+    around: Around = NOTHING,
 ) -> nn.Module:
     """Trains the model in place and returns it in eval mode.
 
@@ -90,20 +107,17 @@ def fit(
         on_update: called after every optimizer step; may edit parameters.
         epoch_facts: called with the epoch once its batches are prepared and before its first step; what it
             returns is told with the epoch's facts. May leave the model in any mode.
-        after_epoch: called with the model after the epoch's last step; what it returns is told too. Must change
-            nothing of the model but its mode, and draw nothing.
         on_epoch: called with the epoch's number and facts: mean loss and learning rate.
-        checkpoints: where the state is left every few epochs and taken up again; may end the training before
-            its last epoch, on the learning rates of the whole.
         memory: what `epoch_batches` remembers from one epoch to the next, beside what follows from the
             generator and the model.
-        forward: how logits are computed, for batches of the usual size.
+        around: what surrounds the training.
 
     Raises Diverged when an epoch's mean loss is not finite.
     """
     optimizer = sgd(model, params)
+    checkpoints, after_epoch = around.checkpoints, around.after_epoch
     last = params.epochs if checkpoints is None else min(checkpoints.until or params.epochs, params.epochs)
-    update = _Update(model, optimizer, params, loss, on_gradient, on_update, forward)
+    update = _Update(model, optimizer, params, loss, on_gradient, on_update, around.forward)
     with _seeded_layers(generator, next(model.parameters()).device):
         saved = checkpoints.load() if checkpoints is not None else None
         past = [] if saved is None else restore_state_(saved, model, optimizer, generator, memory)

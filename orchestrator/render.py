@@ -32,9 +32,9 @@ CLOSE_HEADINGS = (
     "E_F, %", *(f"{kind}, {name}" for kind in ("L2", "JS") for name in SETS),
 )  # fmt: skip
 CLOSE_KEY = (
-    "E_F: error on test images of the forgotten class (A_R is TA, which leaves that class out). L2: mean distance of"
-    " the probabilities to Retrain's (activation distance, at most 1.414). JS: their Jensen-Shannon divergence (at most"
-    " 0.693). Both on a sample of up to 1,000 images of each set."
+    "E_F: error on test images of the forgotten class, which A_R (that is TA) and the distances on test images leave"
+    " out. L2: mean distance of the probabilities to Retrain's (activation distance, at most 1.414). JS: their"
+    " Jensen-Shannon divergence (at most 0.693). Both on a sample of up to 1,000 images of each set."
 )
 QUANTIZED_KEY = (
     "Against the original. Flip rate: share of integer weight codes that changed. Step drift: mean relative change"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from core import checkpoint
+from core.data.loader import Images
 from core.data.splits import pool_indices
 from core.errors import BadInput, Diverged
 from core.forward import Forward, plain
@@ -18,6 +19,7 @@ from core.metrics.outputs import OUTPUTS
 from core.metrics.sample import RetainSample
 from core.quant import quantizer_faults
 from core.quant.export import flip_rate, step_drift, weight_codes
+from core.train import Around
 from core.unlearn import METHODS, Problem
 from core.unlearn.hooks import Participant, Training
 from core.unlearn.retrain import RetrainParams, train_from_scratch
@@ -53,12 +55,11 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     first, pretrained = warm.first_model(place, node.inputs, data.classes, head)
     generator = node_generator(node.inputs, "original")
     partial = Partial(store, node.key, place.checkpoint_epochs)
-    forward = warm.forward_of(place, node.inputs["arch"])
-    measure = partial.clock.aside(RetainSample(images, data.transform))
+    around = _around(node, place, data, images, partial)
     parts: list[Participant] = []
 
     def take_part(model: nn.Module) -> Participant:
-        parts.append(_participant(node, model, data, pool, params.batch_size))
+        parts.append(_participant(node, model, data, pool, images, params.batch_size))
         return parts[-1]
 
     model, seconds = partial.clock.timed(
@@ -69,24 +70,28 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
             params,
             generator,
             curve.add,
-            partial,
-            forward,
-            measure,
-            take_part if "hook" in inputs else None,
-            pretrained,
+            around=around,
+            take_part=take_part if "hook" in inputs else None,
+            pretrained=pretrained,
         )
     )
-    result = _model_result(model, data, seconds + partial.spent, curve, forward)
+    result = _model_result(model, data, seconds + partial.spent, curve, around.forward)
     result.row["epochs"] = params.epochs
     if parts:
         result.files[warm.KEPT] = checkpoint.pack_tensors(parts[-1].kept())
     return result
 
 
+def _around(node: Node, place: Place, data: warm.DeviceData, images: Images, partial: Partial) -> Around:
+    """What surrounds a training on the images: its state in the store, its compiled network, RA on a sample."""
+    measure = partial.clock.aside(RetainSample(images, data.transform))
+    return Around(partial, warm.forward_of(place, node.inputs["arch"]), measure)
+
+
 def _participant(
-    node: Node, model: nn.Module, data: warm.DeviceData, pool: Tensor, batch_size: int
+    node: Node, model: nn.Module, data: warm.DeviceData, pool: Tensor, images: Images, batch_size: int
 ) -> Participant:
-    """The part in an original's training of the method that its node names."""
+    """The part in an original's training of the method that its node names. images: those of the pool."""
     inputs, part = node.inputs, node.inputs["hook"]
     hook = METHODS[part["method"]].hook
     assert hook is not None
@@ -94,7 +99,6 @@ def _participant(
     if "forget" in part:
         sensitive = torch.isin(pool, warm.node_split(data.train.labels, {**inputs, **part["forget"]}).forget)
     seed = node_generator(inputs, "hook").initial_seed()
-    images = data.train.select(pool)
     training = Training(model, images, data.transform, data.classes, batch_size, seed, sensitive)
     return hook.start(training, part["setting"])
 
@@ -143,9 +147,7 @@ def _unlearn(
         data.classes,
         data.transform,
         warm.device_of(place),
-        checkpoints=partial,
-        forward=warm.forward_of(place, inputs["arch"]),
-        after_epoch=partial.clock.aside(RetainSample(retain, data.transform)),
+        around=_around(node, place, data, retain, partial),
         shared=shared,
         kept=kept,
         pretrained=pretrained,
@@ -154,14 +156,21 @@ def _unlearn(
     generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])
     unlearned, seconds = partial.clock.timed(lambda: method.run(problem, params, generator, curve.add))
     seconds += partial.spent + shared.saved
-    result = _model_result(unlearned, data, seconds, curve, problem.forward)
-    sets = {"forget": problem.forget, "retain": problem.retain, "test": data.test}
+    result = _model_result(unlearned, data, seconds, curve, problem.around.forward)
+    sets = {"forget": problem.forget, "retain": problem.retain, "test": _remaining(data.test, inputs)}
     result.files[OUTPUTS] = outputs.pack(outputs.sampled(unlearned, sets, data.transform))
     result.row["epochs"] = partial.until or inputs["params"].get("epochs")
     if node.kind == "trial":
         result.row["flip_rate"] = flip_rate(weight_codes(model), weight_codes(unlearned))
         result.row["step_drift"] = step_drift(model, unlearned)
     return result
+
+
+def _remaining(test: Images, inputs: Mapping[str, Any]) -> Images:
+    """The test images that TA is of: all, or those of the classes that stay."""
+    if inputs["scenario"] != "class":
+        return test
+    return test.select((test.labels != int(inputs["amount"])).nonzero()[:, 0])
 
 
 def _model_result(

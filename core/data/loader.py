@@ -29,6 +29,12 @@ class Images:
         weights = None if self.weights is None else self.weights[index]
         return Images(self.pixels[index.to(self.pixels.device)], self.labels[index], weights)
 
+    def evenly(self, count: int) -> "Images":
+        """At most so many of the images, evenly spread, because data sets may lie in the order of their classes."""
+        if count >= len(self):
+            return self
+        return self.select(torch.arange(count) * len(self) // count)
+
     def relabelled(self, labels_N: Tensor) -> "Images":
         """The same pixels under other labels."""
         return replace(self, labels=labels_N)

@@ -29,15 +29,10 @@ class Distances(NamedTuple):
     js: float
 
 
-def spread(count: int, sample: int = SAMPLE) -> Tensor:
-    """At most `sample` positions, evenly spread over so many: int64, the same for every model."""
-    return torch.linspace(0, count - 1, min(count, sample)).round().long()
-
-
 def sampled(model: nn.Module, sets: Mapping[str, Images], transform: Transform) -> dict[str, Tensor]:
-    """The model's probabilities (float16, n x classes, on the CPU) on a spread sample of each set."""
+    """The model's probabilities (float16, n x classes, on the CPU) on a sample of each set, the same for all models."""
     return {
-        name: probabilities(model, images.select(spread(len(images))), transform).half().cpu()
+        name: probabilities(model, images.evenly(SAMPLE), transform).half().cpu()
         for name, images in sets.items()
     }
 

@@ -1,6 +1,5 @@
 """Accuracy on some of the images that a model is trained on: cheap enough to measure after every epoch."""
 
-import torch
 from torch import nn
 
 from core.data.loader import Images, Transform
@@ -17,15 +16,9 @@ class RetainSample:
     """
 
     def __init__(self, images: Images, transform: Transform) -> None:
-        wanted = min(LARGEST, max(SMALLEST, len(images) // SHARE))
-        self.images = images.select(evenly(len(images), min(wanted, len(images))))
+        self.images = images.evenly(min(LARGEST, max(SMALLEST, len(images) // SHARE)))
         self._transform = transform
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         """`retain_accuracy` in percent, plain, in float32 and eval mode; the model's mode is restored."""
         return {"retain_accuracy": predict(model, self.images, self._transform).accuracy}
-
-
-def evenly(count: int, wanted: int) -> torch.Tensor:
-    """So many positions below `count`, evenly spread: int64, ascending."""
-    return torch.arange(wanted) * count // wanted

@@ -11,6 +11,7 @@ has moved on since is right to first order only: both belong to the method.
 import copy
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
@@ -25,6 +26,7 @@ from core.unlearn.base import Method, Problem
 from core.unlearn.gathered import gathered
 from core.unlearn.hooks import Hook, Setting, Training, chosen
 from core.unlearn.parameters import moved_parameters
+from core.unlearn.partial import largest
 
 COUNTS, SUM, INDEX, VALUE, ENDS = "counts", "sum.", "index.", "value.", "ends."
 
@@ -126,12 +128,8 @@ class Recorder:
 
 def kept_entries(change_n: Tensor, fraction: float, selection: str, own: torch.Generator) -> Tensor:
     """Positions of the ceil(fraction n) entries of one layer that are recorded: the largest, or random ones."""
-    count = math.ceil(fraction * len(change_n))
-    if count == len(change_n):
-        return torch.arange(count, device=change_n.device)
-    if selection == "random":
-        return torch.randperm(len(change_n), generator=own)[:count].to(change_n.device)
-    return change_n.abs().topk(count, sorted=False).indices
+    scores_n = torch.rand(change_n.shape, generator=own) if selection == "random" else change_n.abs()
+    return largest(scores_n, fraction).to(change_n.device)
 
 
 def amnesiac(
@@ -156,9 +154,8 @@ def amnesiac(
         lambda _epoch: batches(problem.retain, params.batch_size, problem.augment, generator),
         TrainParams(epochs=params.tune_epochs, lr=params.tune_lr, batch_size=params.batch_size),
         generator,
-        after_epoch=problem.after_epoch,
+        around=replace(problem.around, checkpoints=None),
         on_epoch=None if on_epoch is None else lambda epoch, facts: on_epoch(epoch + 1, facts),
-        forward=problem.forward,
     )
 
 

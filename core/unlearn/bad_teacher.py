@@ -65,9 +65,7 @@ def bad_teacher(
         loss=loss,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        after_epoch=problem.after_epoch,
-        checkpoints=problem.checkpoints,
-        forward=problem.forward,
+        around=problem.around,
     )
 
 

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from core.data.loader import Images, Transform
 from core.data.splits import Scenario
 from core.errors import BadInput
-from core.forward import Forward, plain
-from core.resume import Checkpoints
-from core.train import AfterEpoch, OnEpoch, Params, TrainParams
+from core.train import NOTHING, Around, OnEpoch, Params, TrainParams
 from core.unlearn.hooks import Hook
 from core.unlearn.shared import Shared
 
@@ -41,9 +39,7 @@ class Problem:
     classes: number of classes.
     augment: normalisation and training augmentation of this dataset.
     device: where all of the above lives.
-    checkpoints: where a training leaves its state between epochs, and may be told to pause.
-    forward: how logits are computed in training.
-    after_epoch: what is measured of the model after every epoch, see `core.train.fit`.
+    around: what surrounds the method's training, for `core.train.fit`.
     shared: what other trials on this problem computed already; None where there are none.
     kept: what the method's hook left beside the original, on the device, see `core.unlearn.hooks`.
     pretrained: for Retrain, whose model then has the weights of the file that its original started from.
@@ -55,9 +51,7 @@ class Problem:
     classes: int
     augment: Transform
     device: torch.device
-    checkpoints: Checkpoints | None = None
-    forward: Forward = plain
-    after_epoch: AfterEpoch | None = None
+    around: Around = NOTHING
     shared: Shared | None = None
     kept: Mapping[str, Tensor] = field(default_factory=dict)
     pretrained: bool = False

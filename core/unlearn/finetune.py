@@ -22,10 +22,8 @@ def finetune(
         params,
         generator,
         epoch_facts=gradient_probe(model, problem, params),
-        after_epoch=problem.after_epoch,
+        around=problem.around,
         on_epoch=on_epoch,
-        checkpoints=problem.checkpoints,
-        forward=problem.forward,
     )
 
 

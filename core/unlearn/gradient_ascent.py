@@ -35,10 +35,8 @@ def gradient_ascent(
         generator,
         loss=ascent_loss,
         epoch_facts=gradient_probe(model, problem, params),
-        after_epoch=problem.after_epoch,
+        around=problem.around,
         on_epoch=on_epoch,
-        checkpoints=problem.checkpoints,
-        forward=problem.forward,
     )
 
 

@@ -60,10 +60,8 @@ def l1_sparse(
         generator,
         on_gradient=add_penalty_gradient,
         epoch_facts=gradient_probe(model, problem, params),
-        after_epoch=problem.after_epoch,
+        around=problem.around,
         on_epoch=on_epoch,
-        checkpoints=problem.checkpoints,
-        forward=problem.forward,
     )
 
 

@@ -41,10 +41,8 @@ def label_flip(
         on_update=partial.hold_others,
         epoch_facts=gradient_probe(model, problem, params, lambda: forget),
         on_epoch=on_epoch,
-        after_epoch=problem.after_epoch,
-        checkpoints=problem.checkpoints,
+        around=problem.around,
         memory=partial,
-        forward=problem.forward,
     )
 
 

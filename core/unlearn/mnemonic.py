@@ -15,15 +15,15 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from core.data.loader import Batch, batches
 from core.errors import BadInput, Diverged
 from core.quant import keep_valid_
 from core.train import OnEpoch, Params
 from core.unlearn.base import CLASS_WISE, Method, Problem, Range
+from core.unlearn.fisher import batch_fisher
 from core.unlearn.hooks import Hook, Setting, Training, chosen
-from core.unlearn.parameters import filled, moved_parameters
+from core.unlearn.parameters import moved_parameters
 
 CODES = "codes"
 Named = Mapping[str, Tensor]  # one tensor per parameter that may move
@@ -119,10 +119,8 @@ def forget_with_codes_(
     gone[list(forgotten)] = True
     if not bool((~gone).any()):
         raise BadInput("mnemonic code cannot forget all classes: none remains to compare with")
-    ratios = fisher_ratios(
-        code_fisher(model, moved, codes_KCHW, gone.nonzero()[:, 0].tolist()),
-        code_fisher(model, moved, codes_KCHW, (~gone).nonzero()[:, 0].tolist()),
-    )
+    sides = (code_fisher(model, moved, codes_KCHW, side.nonzero()[:, 0].tolist()) for side in (gone, ~gone))
+    ratios = fisher_ratios(*sides)
     steps = {name: layer_step(eta, params.lambda1, params.lambda2) * eta for name, eta in ratios.items()}
     if not all(bool(step.isfinite().all()) for step in steps.values()):
         raise Diverged("the mnemonic step is not finite")
@@ -131,14 +129,9 @@ def forget_with_codes_(
 
 def code_fisher(model: nn.Module, moved: Named, codes_KCHW: Tensor, classes: Sequence[int]) -> Named:
     """Mean over the classes of the squared gradient of the cross-entropy on the class's code: (6), one side."""
-    total = {name: torch.zeros_like(p) for name, p in moved.items()}
-    for label in classes:
-        target = torch.tensor([label], device=codes_KCHW.device)
-        loss = F.cross_entropy(model(codes_KCHW[label : label + 1]), target)
-        grads = torch.autograd.grad(loss, list(moved.values()), allow_unused=True)
-        for sum_, grad in zip(total.values(), filled(grads, list(moved.values())), strict=True):
-            sum_ += grad.square()
-    return {name: t / len(classes) for name, t in total.items()}
+    labels_K = torch.arange(len(codes_KCHW), device=codes_KCHW.device)
+    single = (Batch(codes_KCHW[k : k + 1], labels_K[k : k + 1], None) for k in classes)
+    return dict(zip(moved, batch_fisher(model, list(moved.values()), single), strict=True))
 
 
 def fisher_ratios(forget: Named, remain: Named) -> Named:
@@ -158,18 +151,16 @@ def _better_sign_(
     """Moves all layers up or down, whichever gives the larger A_R + E_F on the codes; down if equal."""
     before = {name: t.clone() for name, t in model.state_dict().items()}
     scores: dict[int, tuple[float, float]] = {}
+    states: dict[int, dict[str, Tensor]] = {}
     for sign in (1, -1):
         model.load_state_dict(before)
         for name, parameter in moved.items():
             parameter.add_(steps[name], alpha=sign)
         keep_valid_(model)
         scores[sign] = code_scores(model, codes_KCHW, gone)
-    if sum(scores[1]) > sum(scores[-1]):
-        model.load_state_dict(before)
-        for name, parameter in moved.items():
-            parameter.add_(steps[name])
-        keep_valid_(model)
-        sign = 1
+        states[sign] = {name: t.clone() for name, t in model.state_dict().items()}
+    sign = 1 if sum(scores[1]) > sum(scores[-1]) else -1
+    model.load_state_dict(states[sign])
     return {"code_ar": scores[sign][0], "code_ef": scores[sign][1], "sign": float(sign)}
 
 

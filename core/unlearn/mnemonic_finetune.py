@@ -42,9 +42,7 @@ def mnemonic_finetune(
         generator,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        after_epoch=problem.after_epoch,
-        checkpoints=problem.checkpoints,
-        forward=problem.forward,
+        around=problem.around,
     )
     forget_with_codes_(model, codes.kept()[CODES], forgotten, params)
     return model

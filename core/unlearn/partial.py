@@ -92,6 +92,13 @@ class PartialUpdates:
 def largest_entries(scores: Tensor, fraction: float) -> Tensor:
     """1 at the ceil(fraction · n) largest of n entries, 0 elsewhere, in the type and shape of the scores."""
     chosen = torch.zeros_like(scores, memory_format=torch.contiguous_format).flatten()
-    count = math.ceil(fraction * scores.numel())
-    chosen[scores.flatten().topk(count, sorted=False).indices] = 1
+    chosen[largest(scores.flatten(), fraction)] = 1
     return chosen.view(scores.shape)
+
+
+def largest(scores_n: Tensor, fraction: float) -> Tensor:
+    """Positions of the ceil(fraction · n) largest of n scores, int64 in no order; ascending if they are all."""
+    count = math.ceil(fraction * len(scores_n))
+    if count == len(scores_n):
+        return torch.arange(count, device=scores_n.device)
+    return scores_n.topk(count, sorted=False).indices

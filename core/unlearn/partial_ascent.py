@@ -49,10 +49,8 @@ def partial_ascent(
         on_update=partial.hold_others,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        after_epoch=problem.after_epoch,
-        checkpoints=problem.checkpoints,
+        around=problem.around,
         memory=partial,
-        forward=problem.forward,
     )
 
 

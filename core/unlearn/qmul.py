@@ -188,11 +188,11 @@ class _Epochs:
         return {
             name: gradient_norm(
                 self.model,
-                self._measured(_spread(images, params.norm_images)),
+                self._measured(images.evenly(params.norm_images or len(images))),
                 params.norm,
                 params.norm_over,
                 precision=params.precision,
-                forward=fixed_size(self.problem.forward, params.batch_size),
+                forward=fixed_size(self.problem.around.forward, params.batch_size),
             )
             for name, images in named.items()
         }
@@ -202,13 +202,6 @@ class _Epochs:
         if self.params.measure_mode == "train":
             return batches(images, size, augment, self.generator, augment=augmented)
         return plain_batches(images, size, augment, self.generator if augmented else None)
-
-
-def _spread(images: Images, count: int | None) -> Images:
-    """So many of the images, evenly spread over them, because data sets may lie in the order of their classes."""
-    if count is None or count >= len(images):
-        return images
-    return images.select(torch.arange(count) * len(images) // count)
 
 
 def qmul(
@@ -224,10 +217,8 @@ def qmul(
         generator,
         loss=cross_entropy if params.normaliser == "count" else weighted_mean,
         epoch_facts=lambda _epoch: epochs.facts,
-        after_epoch=problem.after_epoch,
+        around=problem.around,
         on_epoch=on_epoch,
-        checkpoints=problem.checkpoints,
-        forward=problem.forward,
         memory=epochs,
     )
 

@@ -88,10 +88,8 @@ def rl(
         params,
         generator,
         epoch_facts=gradient_probe(model, problem, params, lambda: epochs.forget),
-        after_epoch=problem.after_epoch,
+        around=problem.around,
         on_epoch=on_epoch,
-        checkpoints=problem.checkpoints,
-        forward=problem.forward,
     )
 
 

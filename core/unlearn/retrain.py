@@ -7,11 +7,9 @@ import torch
 from torch import nn
 
 from core.data.loader import Batch, Images, Transform, batches
-from core.forward import Forward, plain
 from core.models.init import initialise_
 from core.quant import calibrate_
-from core.resume import Checkpoints
-from core.train import AfterEpoch, LearningRate, OnEpoch, Positive, TrainParams, fit
+from core.train import NOTHING, Around, LearningRate, OnEpoch, Positive, TrainParams, fit
 from core.unlearn.base import Method, Problem
 from core.unlearn.hooks import Participant
 
@@ -30,9 +28,8 @@ def train_from_scratch(
     params: TrainParams,
     generator: torch.Generator,
     on_epoch: OnEpoch | None = None,
-    checkpoints: Checkpoints | None = None,
-    forward: Forward = plain,
-    after_epoch: AfterEpoch | None = None,
+    *,
+    around: Around = NOTHING,
     take_part: Callable[[nn.Module], Participant] | None = None,
     pretrained: bool = False,
 ) -> nn.Module:
@@ -59,11 +56,9 @@ def train_from_scratch(
         params,
         generator,
         on_update=part.on_update if part else None,
-        after_epoch=after_epoch,
         on_epoch=on_epoch,
-        checkpoints=checkpoints,
         memory=part,
-        forward=forward,
+        around=around,
     )
 
 
@@ -82,9 +77,7 @@ def retrain(
         params,
         generator,
         on_epoch,
-        problem.checkpoints,
-        problem.forward,
-        problem.after_epoch,
+        around=problem.around,
         pretrained=problem.pretrained,
     )
 

@@ -8,6 +8,7 @@ before the fake quantizers and are merged in the end: the network that leaves ha
 """
 
 import copy
+from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
@@ -15,7 +16,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from core.data.loader import Batch, Images, batches, concat, plain_batches
-from core.train import EpochFacts, LearningRate, OnEpoch, Positive, autocast, fit
+from core.forward import plain
+from core.train import Around, EpochFacts, LearningRate, OnEpoch, Positive, autocast, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.feature_targets import Target, Targets, feature_targets
 from core.unlearn.gradient_norms import gradient_probe
@@ -84,7 +86,7 @@ def rfa_lora(
     trainable = add_low_rank_(model, params.rank, params.alpha, generator)
     features = Features(model, params.aligned)
     images = _marked(problem, params, targets)
-    probe, measure = gradient_probe(model, problem, params), problem.after_epoch
+    probe = gradient_probe(model, problem, params)
 
     def loss(h_BD: Tensor, batch: Batch) -> Tensor:
         with torch.no_grad(), autocast(batch.images.device, params.precision):
@@ -102,10 +104,16 @@ def rfa_lora(
         loss=loss,
         epoch_facts=facts,
         on_epoch=on_epoch,
-        after_epoch=None if measure is None else lambda _features: measure(model),
-        checkpoints=problem.checkpoints,
+        around=_around_features(problem.around, model),
     )
     return merged(model, copy.deepcopy(problem.model).eval())
+
+
+def _around_features(around: Around, model: nn.Module) -> Around:
+    """For a training whose outputs are features: never compiled, and measured on the model itself."""
+    measure = around.after_epoch
+    of_model = None if measure is None else lambda _features: measure(model)
+    return replace(around, forward=plain, after_epoch=of_model)
 
 
 def alignment_loss(h_BD: Tensor, pre_BD: Tensor, targets: Targets, batch: Batch) -> Tensor:

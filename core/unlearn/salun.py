@@ -109,10 +109,8 @@ def salun(
         on_gradient=limits.mask_gradients,
         on_update=limits.hold_masked if params.masked_weights == "frozen" else None,
         epoch_facts=facts,
-        after_epoch=problem.after_epoch,
+        around=problem.around,
         on_epoch=on_epoch,
-        checkpoints=problem.checkpoints,
-        forward=problem.forward,
     )
 
 

@@ -71,9 +71,7 @@ def unsir(
         generator,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        after_epoch=problem.after_epoch,
-        checkpoints=problem.checkpoints,
-        forward=problem.forward,
+        around=problem.around,
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from core.data.loader import Batch
 from core.forward import Forward, compile_seconds, compiled, plain
 from core.models import MODELS
-from core.train import TrainParams, fit
+from core.train import Around, TrainParams, fit
 from orchestrator.paces import Device
 from tests.bench.measure import Comparison, Effort, side_by_side
 from tests.bench.pace_sizes import CLASSES, NETWORKS, Size, named, network
@@ -69,7 +69,13 @@ def _steps(arch: str, size: Size, device: Device, forward: Forward) -> Callable[
     params = TrainParams(epochs=1, lr=0.01, batch_size=size.batch)
 
     def steps() -> None:
-        fit(model, lambda _: [batch] * size.steps, params, torch.Generator().manual_seed(3), forward=forward)
+        fit(
+            model,
+            lambda _: [batch] * size.steps,
+            params,
+            torch.Generator().manual_seed(3),
+            around=Around(forward=forward),
+        )
         if device == "cuda":
             torch.cuda.synchronize()
 

@@ -11,7 +11,7 @@ from core.data.loader import Batch
 from core.forward import Forward, compiled, plain
 from core.models import build
 from core.quant import QUANTIZERS, QuantSpec, calibrate_
-from core.train import TrainParams, autocast, fit
+from core.train import Around, TrainParams, autocast, fit
 from tests.bench.measure import Comparison, Effort, Target, side_by_side
 from tests.bench.straight_through import COMPOSED
 from tests.bench.surroundings import as_in_a_node
@@ -131,7 +131,13 @@ def repetition(case: Case, quant: QuantSpec, batch: Batch, forward: Forward = pl
     )  # momentum, decay and precision as in every training node
 
     def steps() -> None:
-        fit(model, lambda _: [batch] * case.steps, params, torch.Generator().manual_seed(3), forward=forward)
+        fit(
+            model,
+            lambda _: [batch] * case.steps,
+            params,
+            torch.Generator().manual_seed(3),
+            around=Around(forward=forward),
+        )
         if case.device == "cuda":
             torch.cuda.synchronize()
 

@@ -159,6 +159,13 @@ def test_selecting_relabelling_and_weighting_return_new_values():
     assert len(images) == 5
 
 
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, [0]), (3, [0, 3, 6]), (4, [0, 2, 5, 7]), (10, range(10)), (11, range(10))]
+)
+def test_evenly_takes_so_many_from_the_first_on(count, expected):
+    assert numbered(10).evenly(count).labels.tolist() == list(expected)
+
+
 def test_concatenation_keeps_order_and_weights():
     a, b = numbered(2).weighted(0.1), numbered(3).weighted(0.9)
     both = concat(a, b)

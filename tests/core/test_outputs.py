@@ -7,17 +7,14 @@ import torch
 from toy_problem import PLAIN, fresh_problem, toy_images, toy_model
 
 from core.errors import BadInput
-from core.metrics.outputs import distances, pack, sampled, spread, unpack
+from core.metrics.outputs import SAMPLE, distances, pack, sampled, unpack
 from core.metrics.predictions import probabilities
 
 
-def test_the_sample_is_spread_over_all_and_holds_each_image_once():
-    assert spread(5).tolist() == [0, 1, 2, 3, 4]
-    positions = spread(50_000, 1000)
-    assert (positions[0], positions[-1], len(positions)) == (0, 49_999, 1000)
-    gaps = positions.diff()
-    assert int(gaps.min()) >= 49
-    assert int(gaps.max()) <= 51
+def test_outputs_are_of_a_thousand_images_spread_over_all():
+    model, images = toy_model(), toy_images(4).select(torch.arange(SAMPLE + 500) % 4)
+    found = sampled(model, {"forget": images}, PLAIN)["forget"]
+    assert torch.equal(found, probabilities(model, images.evenly(SAMPLE), PLAIN).half())
 
 
 def test_outputs_are_the_models_probabilities_at_half_precision():

@@ -20,7 +20,7 @@ from toy_problem import (
 from core.errors import BadInput
 from core.models import build
 from core.resume import restore_state_
-from core.train import TrainParams, parameter_groups
+from core.train import Around, TrainParams, parameter_groups
 from core.unlearn import METHODS
 from core.unlearn.retrain import train_from_scratch
 
@@ -54,7 +54,13 @@ def train(arch, quant, checkpoints=None):
     generator, said = seeded(7), []
     images = toy_images(36)
     train_from_scratch(
-        model, images, AUGMENTING, PARAMS, generator, lambda *told: said.append(told), checkpoints
+        model,
+        images,
+        AUGMENTING,
+        PARAMS,
+        generator,
+        lambda *told: said.append(told),
+        around=Around(checkpoints),
     )
     return model, said, torch.rand((), generator=generator)
 
@@ -114,7 +120,7 @@ def test_a_method_that_pauses_goes_on_bit_for_bit(name, options, protocol):
     def run(checkpoints):
         said = []
         model = method.run(
-            replace(problem, checkpoints=checkpoints), params, seeded(3), lambda *told: said.append(told)
+            replace(problem, around=Around(checkpoints)), params, seeded(3), lambda *told: said.append(told)
         )
         return model, said
 

@@ -7,8 +7,8 @@ import torch
 from toy_problem import AUGMENTING, PLAIN, Watch, differing, seeded, state_of, suited, toy_images, toy_model
 
 from core.metrics.predictions import predict
-from core.metrics.sample import LARGEST, SMALLEST, RetainSample, evenly
-from core.train import TrainParams
+from core.metrics.sample import LARGEST, SMALLEST, RetainSample
+from core.train import Around, TrainParams
 from core.unlearn import METHODS
 
 EPOCHED = [name for name, method in METHODS.items() if issubclass(method.params, TrainParams)]
@@ -34,7 +34,7 @@ def trained(problem, name, watched):
         measured.append(sample(model))
         return measured[-1]
 
-    problem = replace(problem, after_epoch=measure if watched else None)
+    problem = replace(problem, around=Around(after_epoch=measure if watched else None))
     params = method.params(epochs=2, batch_size=24)
     found = method.run(problem, params, generator, lambda _epoch, facts: told.append(facts))
     return found, generator.get_state(), told, measured
@@ -58,7 +58,7 @@ def test_measuring_reads_plain_images_in_eval_mode_and_changes_nothing(training)
     RetainSample(images, AUGMENTING)(watch)
     ((seen_training, with_gradients, pixels, _),) = watch.log
     assert (seen_training, with_gradients, model.training) == (False, False, training)
-    assert torch.equal(pixels, AUGMENTING.normalise(images.select(evenly(100, SMALLEST)).pixels))
+    assert torch.equal(pixels, AUGMENTING.normalise(images.evenly(SMALLEST).pixels))
     assert differing(before, model) == []
 
 

@@ -13,7 +13,7 @@ from core.data.loader import Images, Transform, concat
 from core.metrics.predictions import predict
 from core.models import MODELS, build
 from core.quant import QuantSpec, calibrate_
-from core.train import TrainParams
+from core.train import Around, TrainParams
 from core.unlearn import Problem
 from core.unlearn.hooks import Training
 from core.unlearn.random_labels import epoch_in_order
@@ -95,7 +95,13 @@ def trained_with(problem, method, params=None, checkpoints=None):
 
     model, images = copy.deepcopy(problem.model), concat(problem.forget, problem.retain)
     train_from_scratch(
-        model, images, PLAIN, HOOKED_TRAINING, seeded(1), None, checkpoints, take_part=take_part
+        model,
+        images,
+        PLAIN,
+        HOOKED_TRAINING,
+        seeded(1),
+        around=Around(checkpoints),
+        take_part=take_part,
     )
     return model, parts[-1]
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.metrics.outputs import OUTPUTS, unpack
 from core.unlearn import METHODS
 from orchestrator.entries import collect
 from orchestrator.plan import make_plan
@@ -132,8 +133,9 @@ def test_the_report_shows_e_f_and_distances(tmp_path):
     spec = parse_spec(GRID | BRIEF | {"methods": ["retrain", "ft"], "classes": [3]})
     plan, store = make_plan(spec), Store(str(tmp_path / "store"))
     place = Place(store.uri, cache=str(tmp_path / "cache"), device="cpu")
-    for node in plan.nodes.values():
-        run_node(Job(node, place))
+    rows = [run_node(Job(node, place)) for node in plan.nodes.values()]
+    (select,) = (row for row in rows if row.kind == "select")
+    assert len(unpack(store.read(select.model, OUTPUTS))["test"]) == select.test_count  # what TA is of
     (table,) = read_grid(store, spec, plan).tables
     lines = {line.method: line.closeness for line in table.close}
     assert lines.keys() == {"original", "retrain", "ft"}

@@ -19,7 +19,7 @@ class Trained(Exception):
 def trained_on(tiny, tmp_path, monkeypatch):
     """The labels that the original of a changed tiny grid is trained on, and those of all images."""
 
-    def stop(model, images, *_):
+    def stop(model, images, *_, **__):
         raise Trained(images)
 
     def call(**changes):
