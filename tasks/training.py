@@ -56,12 +56,7 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     generator = node_generator(node.inputs, "original")
     partial = Partial(store, node.key, place.checkpoint_epochs)
     around = _around(node, place, data, images, partial)
-    parts: list[Participant] = []
-
-    def take_part(model: nn.Module) -> Participant:
-        parts.append(_participant(node, model, data, pool, images, params.batch_size))
-        return parts[-1]
-
+    part = _participant(node, first, data, pool, images, params.batch_size) if "hook" in inputs else None
     model, seconds = partial.clock.timed(
         lambda: train_from_scratch(
             first,
@@ -71,14 +66,14 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
             generator,
             curve.add,
             around=around,
-            take_part=take_part if "hook" in inputs else None,
+            part=part,
             pretrained=pretrained,
         )
     )
     result = _model_result(model, data, seconds + partial.spent, curve, around.forward)
     result.row["epochs"] = params.epochs
-    if parts:
-        result.files[warm.KEPT] = checkpoint.pack_tensors(parts[-1].kept())
+    if part is not None:
+        result.files[warm.KEPT] = checkpoint.pack_tensors(part.kept())
     return result
 
 

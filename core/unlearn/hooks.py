@@ -22,8 +22,8 @@ Setting = Mapping[str, Any]
 class Training:
     """A training as its participant sees it.
 
-    model: what is trained, in place. images: what it is trained on. augment: their normalisation and
-    augmentation. classes: number of classes. batch_size: images of a batch.
+    model: what is trained, in place, and not yet initialised. images: what it is trained on. augment: their
+    normalisation and augmentation. classes: number of classes. batch_size: images of a batch.
     sensitive: bool N on the CPU, the images that will have to be forgotten; None where nobody knows them yet.
     seed: of the participant's own draws. It draws from nothing else, so that a participant that changes
     nothing leaves a training as it is.

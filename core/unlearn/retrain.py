@@ -1,7 +1,7 @@
 """Retrain: train from scratch on the retained data alone, the reference every method is measured against."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -30,20 +30,19 @@ def train_from_scratch(
     on_epoch: OnEpoch | None = None,
     *,
     around: Around = NOTHING,
-    take_part: Callable[[nn.Module], Participant] | None = None,
+    part: Participant | None = None,
     pretrained: bool = False,
 ) -> nn.Module:
     """Initialises, calibrates and trains the model in place on the images; returns it.
 
     Quantization is active from the first step (quantization-aware training from scratch). Calibration
-    sees one batch of training images, plain. take_part: makes a method's part in the training, once the model
-    is ready for it. pretrained: the model's weights stay what they are, those of a file say, to be trained further.
+    sees one batch of training images, plain. part: a method's part in the training. pretrained: the model's weights
+    stay what they are, those of a file say, to be trained further.
     """
     if not pretrained:
         initialise_(model, generator)
     first = images.select(torch.randperm(len(images), generator=generator)[: params.batch_size])
     calibrate_(model, transform.normalise(first.pixels))
-    part = take_part(model) if take_part else None
 
     def passes(epoch: int) -> Iterator[Batch]:
         if part is not None:

@@ -87,23 +87,11 @@ def training_of(problem, model, batch_size=24, seed=5):
 
 def trained_with(problem, method, params=None, checkpoints=None):
     """(model, participant) of a training from scratch in which the method's hook took part."""
-    setting, parts = method.hook.setting(params or method.params()), []
-
-    def take_part(model):
-        parts.append(method.hook.start(training_of(problem, model), setting))
-        return parts[-1]
-
     model, images = copy.deepcopy(problem.model), concat(problem.forget, problem.retain)
-    train_from_scratch(
-        model,
-        images,
-        PLAIN,
-        HOOKED_TRAINING,
-        seeded(1),
-        around=Around(checkpoints),
-        take_part=take_part,
-    )
-    return model, parts[-1]
+    part = method.hook.start(training_of(problem, model), method.hook.setting(params or method.params()))
+    around = Around(checkpoints)
+    train_from_scratch(model, images, PLAIN, HOOKED_TRAINING, seeded(1), around=around, part=part)
+    return model, part
 
 
 def class_problem(forgotten=0):
