@@ -10,6 +10,7 @@ from tests.bench.makespan import makespan
 from tests.bench.measure import Comparison, Effort
 from tests.bench.method_epoch import method_epoch
 from tests.bench.node_overhead import node_overhead
+from tests.bench.one_shot import one_shot
 from tests.bench.pace import pace
 from tests.bench.planning import planning
 from tests.bench.reference_loop import reference_loop
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
     "stacked": stacked,
     "reference_loop": reference_loop,
     "method_epoch": method_epoch,
+    "one_shot": one_shot,
     "sharing": sharing,
     "pace": pace,
     "loader": loader,
