@@ -22,9 +22,9 @@ submit: .venv/ready
 	RAY_AUTH_MODE=$${RAY_AUTH_MODE:-token} $(BIN)/ray job submit --address $(ADDRESS) --working-dir . -- \
 		python -m orchestrator.grid $(ARGS)
 
-# What CI runs first; then test-slow.
+# What CI runs first, on several cores, a file's tests together; then test-slow, one by one.
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: .venv/ready
 	$(BIN)/python -m pytest -m slow
