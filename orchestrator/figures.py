@@ -11,11 +11,12 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Figure:
-    """A mean over seeds, half its 95 % interval (None for one seed) and its gap to Retrain's mean."""
+    """A mean over count seeds, half its 95 % interval (None for one seed) and its gap to Retrain's mean."""
 
     mean: float
     half: float | None = None
     gap: float | None = None
+    count: int = 1
 
 
 def figure(values: Sequence[float], gap: float | None = None) -> Figure:
@@ -23,7 +24,7 @@ def figure(values: Sequence[float], gap: float | None = None) -> Figure:
     if len(values) < 2:
         return Figure(values[0], None, gap)
     half = _quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return Figure(fmean(values), half, gap)
+    return Figure(fmean(values), half, gap, len(values))
 
 
 @cache

@@ -1,8 +1,6 @@
 """The tables for a paper: LaTeX with booktabs, laid out as its own are: methods below each other, gaps in brackets."""
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -10,6 +8,7 @@ from core.metrics.gap import FIGURES
 from orchestrator import words
 from orchestrator.beside import Beside
 from orchestrator.figures import Figure
+from orchestrator.latex_parts import HOLE, Group, LatexTable, escape, label_of, title_text
 from orchestrator.published import COMPARED
 from orchestrator.spec import GridSpec
 from orchestrator.tables import Line, Table
@@ -17,51 +16,21 @@ from orchestrator.tables import Line, Table
 if TYPE_CHECKING:
     from jinja2 import Template
 
-HOLE = "--"
 _MARKS = {"best": r"\textbf{%s}", "second": r"\underline{%s}", "": "%s"}
 _NEAR = {None: "", "": "", "best": r"\,$\approx$", "retrain": r"\,$\approx$R"}
-_SIGNS = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "×": r"$\times$", "·": r"$\cdot$", "±": r"$\pm$", "≈": r"$\approx$", "−": r"$-$", "–": "--", "→": r"$\to$",
-    "†": r"$\dagger$", "…": r"\ldots{}", "≤": r"$\leq$", "\n": " ",
-}  # fmt: skip
-_TITLES = {"l1-sparse": r"$\ell_1$-sparse"}  # as the paper writes it
 
 
-@dataclass(frozen=True)
-class Group:
-    """The rows of one quantization and forget set. first: its two labels. rows: cells from the method on."""
+def latex_tables(spec: GridSpec, tables: Sequence[Table], more: Iterable[LatexTable] = ()) -> str:
+    """One file with a table for each data set, network and kind of forgetting; then ours beside the printed figures.
 
-    first: tuple[str, str]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class LatexTable:
-    """One table environment. columns: its alignments; heads: its headings."""
-
-    caption: str
-    label: str
-    columns: str
-    heads: tuple[str, ...]
-    groups: tuple[Group, ...]
-
-
-def latex_tables(spec: GridSpec, tables: Sequence[Table]) -> str:
-    """One file with a table for each data set, network and kind of forgetting; then ours beside the printed figures."""
+    more: tables that stand before them.
+    """
     groups: dict[tuple[str, str, str], list[Table]] = {}
     for table in tables:
         groups.setdefault((table.at.dataset, table.at.arch, table.at.scenario), []).append(table)
-    found = [_comparison(spec, each) for each in groups.values()]
+    found = [*more, *(_comparison(spec, each) for each in groups.values())]
     found += [beside for each in groups.values() if (beside := _printed(each))]
     return _template().render(tables=found, recipe=escape(spec.recipe))
-
-
-def escape(text: str) -> str:
-    """Text in which nothing is a command to LaTeX."""
-    return "".join(_SIGNS.get(sign, sign) for sign in text)
 
 
 @lru_cache
@@ -103,12 +72,7 @@ def _row(line: Line) -> tuple[str, ...]:
 
 def _name(line: Line) -> str:
     seeds = f" ({line.count}/{line.seeds} seeds)" if 0 < line.count < line.seeds else ""
-    return _title(line.title) + seeds
-
-
-def _title(title: str) -> str:
-    method, bracket, options = title.partition(" (")
-    return _TITLES.get(method, escape(method)) + escape(bracket + options)
+    return title_text(line.title) + seeds
 
 
 def _figure(figure: Figure | None) -> str:
@@ -149,10 +113,8 @@ def _at_words(table: Table) -> str:
     return f"{table.at.quant} {words.scenario(table.at.scenario, table.at.amount)}"
 
 
-def _label(table: Table, what: str = "") -> str:
-    """Letters, digits and dashes alone, which every package takes."""
-    parts = ("tab", table.at.dataset, table.at.arch, table.at.scenario, *([what] if what else []))
-    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).replace("tab-", "tab:", 1)
+def _label(table: Table, *what: str) -> str:
+    return label_of(table.at.dataset, table.at.arch, table.at.scenario, *what)
 
 
 def _printed(tables: Iterable[Table]) -> LatexTable | None:
@@ -175,6 +137,6 @@ def _printed(tables: Iterable[Table]) -> LatexTable | None:
 def _printed_rows(beside: Beside) -> Iterable[tuple[str, ...]]:
     for line in beside.lines:
         ours = (HOLE if p.ours is None else f"{p.ours:.2f}" for p in (line.pairs[name] for name in COMPARED))
-        yield (_title(line.title), "ours", *ours)
+        yield (title_text(line.title), "ours", *ours)
         dagger = r"\,$\dagger$" if line.note else ""
         yield ("", "printed" + dagger, *(f"{line.pairs[name].printed:.2f}" for name in COMPARED))

@@ -66,7 +66,7 @@ def time_text(line: Line) -> str:
     """Seconds of unlearning; nothing for the original, which is not unlearned."""
     if line.role == "original" and line.count:
         return ""
-    return HOLE if line.seconds is None else words.duration(line.seconds)
+    return HOLE if line.seconds is None else words.duration(line.seconds.mean)
 
 
 def name_text(line: Line) -> str:
@@ -102,10 +102,10 @@ def ratio_text(value: float | None) -> str:
 def markdown_table(table: Table) -> str:
     """One table with its heading, facts, notes and what belongs beside it, as GitHub Markdown."""
     parts = [
-        [f"### {_escape(table.title)}"],
-        [f"- {label}: {_escape(value)}" for label, value in table.facts],
-        _grid(("Method", *HEADINGS), "lrrrrrrl", [_cells(line) for line in table.lines]),
-        [f"- {_escape(note)}" for note in (*table.notes, *table.edges)],
+        [f"### {markdown_text(table.title)}"],
+        [f"- {label}: {markdown_text(value)}" for label, value in table.facts],
+        markdown_grid(("Method", *HEADINGS), "lrrrrrrl", [_cells(line) for line in table.lines]),
+        [f"- {markdown_text(note)}" for note in (*table.notes, *table.edges)],
     ]
     if table.beside:
         parts += _beside(table.beside)
@@ -118,7 +118,8 @@ def markdown_table(table: Table) -> str:
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def _grid(head: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> list[str]:
+def markdown_grid(head: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table of cells that are Markdown already. align: l or r for each column."""
     rules = {"l": ":--", "r": "--:"}
     body = [f"| {' | '.join(cells)} |" for cells in rows]
     return [f"| {' | '.join(head)} |", f"|{'|'.join(rules[side] for side in align)}|", *body]
@@ -126,34 +127,37 @@ def _grid(head: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> lis
 
 def _cells(line: Line) -> list[str]:
     ag = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}[line.mark].format(ag_text(line))
-    name = _escape(name_text(line))
+    name = markdown_text(name_text(line))
     return [
         f"*{name}*" if line.role == "original" else name,
         *(figure_text(line.figures.get(figure)) for figure in FIGURES),
         f"{ag} {NEAR[line.near]}".rstrip(),
         time_text(line),
-        _escape(line.hole or line.params),
+        markdown_text(line.hole or line.params),
     ]
 
 
 def _beside(beside: Beside) -> list[list[str]]:
     head = ("Method", *(f"{name.upper()} ours / printed / difference" for name in COMPARED))
     rows = [
-        [_escape(line.title), *(" / ".join(pair_texts(line, name)).removesuffix(" / ") for name in COMPARED)]
+        [
+            markdown_text(line.title),
+            *(" / ".join(pair_texts(line, name)).removesuffix(" / ") for name in COMPARED),
+        ]
         for line in beside.lines
     ]
     return [
         [f"#### Beside the published figures: {beside.source}"],
-        [f"- {_escape(term)}" for term in beside.terms],
-        _grid(head, "l" + "r" * len(COMPARED), rows),
-        [f"- {DOUBTFUL} {_escape(note)}" for note in beside.notes],
+        [f"- {markdown_text(term)}" for term in beside.terms],
+        markdown_grid(head, "l" + "r" * len(COMPARED), rows),
+        [f"- {DOUBTFUL} {markdown_text(note)}" for note in beside.notes],
     ]
 
 
 def _quantized(lines: Sequence[Line]) -> list[list[str]]:
-    rows = [[_escape(n.title), figure_text(n.flip_rate), figure_text(n.step_drift)] for n in lines]
+    rows = [[markdown_text(n.title), figure_text(n.flip_rate), figure_text(n.step_drift)] for n in lines]
     head = ("Method", "Flip rate, %", "Step drift, %")
-    return [["#### Quantization"], [QUANTIZED_KEY], _grid(head, "lrr", rows)]
+    return [["#### Quantization"], [QUANTIZED_KEY], markdown_grid(head, "lrr", rows)]
 
 
 def close_texts(line: Line) -> list[str]:
@@ -162,22 +166,26 @@ def close_texts(line: Line) -> list[str]:
 
 
 def _close(lines: Sequence[Line]) -> list[list[str]]:
-    rows = [[_escape(line.title), *close_texts(line)] for line in lines]
-    grid = _grid(("Method", *CLOSE_HEADINGS), "l" + "r" * len(CLOSENESS), rows)
+    rows = [[markdown_text(line.title), *close_texts(line)] for line in lines]
+    grid = markdown_grid(("Method", *CLOSE_HEADINGS), "l" + "r" * len(CLOSENESS), rows)
     return [["#### Outputs beside Retrain's"], [CLOSE_KEY], grid]
 
 
 def _norms(norms: NormTable) -> list[list[str]]:
     rows = [
-        [_escape(line.title), line.what, *(ratio_text(line.values.get(epoch)) for epoch in norms.epochs)]
+        [
+            markdown_text(line.title),
+            line.what,
+            *(ratio_text(line.values.get(epoch)) for epoch in norms.epochs),
+        ]
         for line in norms.lines
     ]
     head = ("Method", "Epoch", *map(str, norms.epochs))
-    grid = _grid(head, "ll" + "r" * len(norms.epochs), rows)
+    grid = markdown_grid(head, "ll" + "r" * len(norms.epochs), rows)
     return [["#### Gradient norms, forget / retain, per epoch"], [NORMS_KEY], grid]
 
 
-def _escape(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text inside a Markdown table cell: nothing in it is markup."""
     for plain, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("`", "\\`"), ("\n", " ")):
         text = text.replace(plain, safe)

@@ -46,12 +46,12 @@ def results_csv(entries: Iterable[Entry], tables: Sequence[Table]) -> str:
         for table in tables
         for line in table.lines
     }
-    return _written(COLUMNS, (_row(entry) | judged[entry.cell._replace(seed=0)] for entry in entries))
+    return csv_text(COLUMNS, (_row(entry) | judged[entry.cell._replace(seed=0)] for entry in entries))
 
 
 def trials_csv(tried: Iterable[Tried]) -> str:
     """One line for each finished trial. whole: false for a look at one on its way. edges: ends of ranges it sits on."""
-    return _written(TRIAL_COLUMNS, map(_trial, tried))
+    return csv_text(TRIAL_COLUMNS, map(_trial, tried))
 
 
 def _trial(trial: Tried) -> dict[str, object]:
@@ -72,7 +72,7 @@ def _trial(trial: Tried) -> dict[str, object]:
 
 def norms_csv(entries: Iterable[Entry], rows: Mapping[str, Row]) -> str:
     """One line for each epoch (from 1) of the selected trials that measured gradient norms."""
-    return _written(
+    return csv_text(
         NORM_COLUMNS,
         (
             entry.cell._asdict()
@@ -84,7 +84,8 @@ def norms_csv(entries: Iterable[Entry], rows: Mapping[str, Row]) -> str:
     )
 
 
-def _written(columns: Sequence[str], lines: Iterable[Mapping[str, object]]) -> str:
+def csv_text(columns: Sequence[str], lines: Iterable[Mapping[str, object]]) -> str:
+    """Lines under a heading; what a line lacks is empty."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()

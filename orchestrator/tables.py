@@ -41,7 +41,7 @@ class Line:
     seeds: int
     figures: dict[str, Figure] = field(default_factory=dict)
     ag: Figure | None = None
-    seconds: float | None = None
+    seconds: Figure | None = None
     closeness: dict[str, Figure] = field(default_factory=dict)
     flip_rate: Figure | None = None
     step_drift: Figure | None = None
@@ -157,7 +157,7 @@ def _line(method: str, entries: list[Entry]) -> Line:
         count=len(done),
         figures={name: _figure(name, done) for name in FIGURES},
         ag=figure(gaps) if gaps else None,
-        seconds=fmean(times) if times and role != "original" else None,
+        seconds=figure(times) if times and role != "original" else None,
         closeness={name: figure(values) for name in CLOSENESS if (values := _values(name, done))},
         flip_rate=_percent("flip_rate", done),
         step_drift=_percent("step_drift", done),
