@@ -12,7 +12,7 @@ import pyarrow as pa
 import yaml
 
 from core.metrics.gap import FIGURES
-from orchestrator import published, render, results_csv, words
+from orchestrator import layouts_text, published, render, results_csv, words
 from orchestrator.against import Against, problem_words
 from orchestrator.against_text import HEADINGS, against_csv, against_markdown, cells, floor_words, only_lines
 from orchestrator.against_text import KEY as AGAINST_KEY
@@ -22,6 +22,7 @@ from orchestrator.found import Found, read_grid
 from orchestrator.latex import latex_tables
 from orchestrator.older import groups, notice
 from orchestrator.parquet import Row, as_table, compressed
+from orchestrator.pivots import pivots
 from orchestrator.plan import Plan
 from orchestrator.spec import GridSpec
 from orchestrator.tables import Table, build_tables
@@ -83,9 +84,11 @@ def write_report(
     found = found or read_grid(store, spec, plan)
     rows, entries, tables = found.rows, found.entries, found.tables
     failures = failures_of(store, plan, rows.values())
+    turned = pivots(spec.recipe, tables)
     charts = make_charts(tables, entries, found.tried, rows)
     page = {
         "tables": tables,
+        "pivots": turned,
         "summary": _summary(store, plan, list(rows.values()), entries),
         "failures": failures,
         "failure_groups": by_kind(failures),
@@ -107,14 +110,21 @@ def write_report(
     store.put("report/results.csv", results_csv.results_csv(entries, tables).encode())
     store.put("report/trials.csv", results_csv.trials_csv(found.tried).encode())
     store.put("report/gradient_norms.csv", results_csv.norms_csv(entries, rows).encode())
-    store.put("report/tables.tex", latex_tables(spec, tables).encode())
-    if against:
-        store.put("report/against.csv", against_csv(against).encode())
-    else:
-        store.remove("report/against.csv")  # of an earlier report
+    latex = latex_tables(spec, tables, layouts_text.layouts_latex(spec.recipe, turned))
+    store.put("report/tables.tex", latex.encode())
+    _put_or_remove(store, "report/layouts.csv", layouts_text.layouts_csv(turned) if turned else None)
+    _put_or_remove(store, "report/against.csv", against_csv(against) if against else None)
     store.put("report/report.md", _template("report.md.j2").render(page).encode())
     store.put("report/index.html", _template("report.html.j2").render(page).encode())
     return ReportFiles(*(_address(store, f"report/{n}") for n in ("index.html", "report.md", "results.csv")))
+
+
+def _put_or_remove(store: Store, name: str, text: str | None) -> None:
+    """Writes a file that not every report has; without a text, none of an earlier report stays."""
+    if text is None:
+        store.remove(name)
+    else:
+        store.put(name, text.encode())
 
 
 def _keys(table: Table, entries: Iterable[Entry]) -> list[tuple[str, int, str, str]]:
@@ -167,6 +177,7 @@ def _template(name: str) -> "Template":
         "FIGURES": FIGURES,
         "COMPARED": published.COMPARED,
         "render": render,
+        "layouts_text": layouts_text,
         "share": _share,
         "AGAINST_HEADINGS": HEADINGS,
         "AGAINST_KEY": AGAINST_KEY,
