@@ -24,6 +24,7 @@ from orchestrator.older import groups, notice
 from orchestrator.parquet import Row, as_table, compressed
 from orchestrator.pivots import pivots
 from orchestrator.plan import Plan
+from orchestrator.series import all_series
 from orchestrator.spec import GridSpec
 from orchestrator.tables import Table, build_tables
 from orchestrator.terminal import print_tables
@@ -113,6 +114,8 @@ def write_report(
     latex = latex_tables(spec, tables, layouts_text.layouts_latex(spec.recipe, turned))
     store.put("report/tables.tex", latex.encode())
     _put_or_remove(store, "report/layouts.csv", layouts_text.layouts_csv(turned) if turned else None)
+    series = all_series(entries, rows)
+    _put_or_remove(store, "report/options.csv", results_csv.options_csv(series) if series else None)
     _put_or_remove(store, "report/against.csv", against_csv(against) if against else None)
     store.put("report/report.md", _template("report.md.j2").render(page).encode())
     store.put("report/index.html", _template("report.html.j2").render(page).encode())

@@ -10,6 +10,7 @@ from orchestrator.curves import NORMS, WEIGHTS, epoch_facts, ratio
 from orchestrator.entries import Entry, Row
 from orchestrator.plan import Cell
 from orchestrator.published import COMPARED, find_published
+from orchestrator.series import Series
 from orchestrator.tables import CLOSENESS, Line, Table
 from orchestrator.tried import Tried, ends
 
@@ -31,6 +32,9 @@ TRIAL_COLUMNS = (
     *Cell._fields, "selected", "whole", "tried", "edges", *FIGURES, *(f"{name}_gap" for name in FIGURES), "ag",
     "ag_validation", "va", "mia_validation", "seconds", "flip_rate", "step_drift", "params", "key", "model",
     "reference",
+)  # fmt: skip
+OPTION_COLUMNS = (
+    *Cell._fields, "series", "option", "asked", "measured", *FIGURES, "ef", "ag", "recorded_bytes", "key", "original",
 )  # fmt: skip
 NORM_COLUMNS = (*Cell._fields, "epoch", *NORMS, "ratio", *WEIGHTS)
 
@@ -80,6 +84,30 @@ def norms_csv(entries: Iterable[Entry], rows: Mapping[str, Row]) -> str:
             | {name: facts.get(name) for name in (*NORMS, *WEIGHTS)}
             for entry in entries
             for epoch, facts in epoch_facts(entry, rows).items()
+        ),
+    )
+
+
+def options_csv(found: Iterable[Series]) -> str:
+    """One line for each variant and seed of the series: what was asked of an option, what it came to, and figures.
+
+    series: the label of what its variants share. original: the evaluation of the network that the variant changed.
+    """
+    return csv_text(
+        OPTION_COLUMNS,
+        (
+            point.entry.cell._asdict()
+            | {name: point.row[name] for name in (*FIGURES, "ef")}
+            | {
+                "series": series.label,
+                "option": series.option,
+                "asked": point.asked,
+                "measured": point.measured,
+            }
+            | {"ag": point.entry.ag, "recorded_bytes": point.stored, "key": point.entry.key}
+            | {"original": point.original["key"] if point.original else None}
+            for series in found
+            for point in series.points
         ),
     )
 

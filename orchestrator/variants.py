@@ -38,6 +38,17 @@ def base_name(label: str) -> str:
     return label.partition(":")[0]
 
 
+def label_options(label: str) -> list[str]:
+    """The options that a label names, `protocol` among them."""
+    return [setting.partition("=")[0] for setting in label.split(":")[1:]]
+
+
+def without_option(label: str, option: str) -> str:
+    """The label of the variant that leaves an option as it is: `qmul:order=sequential` without `order` is `qmul`."""
+    name, *settings = label.split(":")
+    return ":".join([name, *(setting for setting in settings if setting.partition("=")[0] != option)])
+
+
 def parse_method(label: str) -> Variant:
     """Reads `qmul`, or `qmul:label_rule=released:order=sequential`.
 

@@ -29,6 +29,7 @@ from core.unlearn.parameters import moved_parameters
 from core.unlearn.partial import largest
 
 COUNTS, SUM, INDEX, VALUE, ENDS = "counts", "sum.", "index.", "value.", "ends."
+ENTRY_BYTES = 8  # of a recorded entry kept by itself: its position as int32, its change as float32
 
 
 class AmnesiacParams(Params):
@@ -137,7 +138,9 @@ def amnesiac(
 ) -> nn.Module:
     """Subtracts what was recorded, then fine-tunes on the retain set if asked to.
 
-    BadInput if the original's training was not recorded.
+    Tells the share of batches that were affected, the recorded entries and the bytes that those take batch by batch
+    (storage=batches), which a request that nobody knows yet needs; storage=sum makes do with one number per entry of
+    the network. BadInput if the original's training was not recorded.
     """
     if COUNTS not in problem.kept:
         raise BadInput("amnesiac: the training of this original was not recorded")
@@ -146,7 +149,8 @@ def amnesiac(
     total, affected, entries = problem.kept[COUNTS].tolist()
     if on_epoch is not None:
         share = affected / total if total else 0.0
-        on_epoch(0, {"update_norm": norm, "affected_share": share, "recorded_entries": float(entries)})
+        recorded = {"recorded_entries": float(entries), "recorded_bytes": float(ENTRY_BYTES * entries)}
+        on_epoch(0, {"update_norm": norm, "affected_share": share, **recorded})
     if params.tune_epochs == 0:
         return model
     return fit(

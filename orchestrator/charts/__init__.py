@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.charts.by_method import ag_chart, flip_chart, mia_chart, time_chart
 from orchestrator.charts.curves import lr_chart, other_chart
 from orchestrator.charts.norms import norms_chart, weights_chart
+from orchestrator.charts.options import options_chart
 from orchestrator.charts.overview import overview_chart
 from orchestrator.charts.parts import Chart, Data, Scope
 from orchestrator.charts.tradeoff import tradeoff_chart
@@ -21,6 +22,7 @@ CHARTS: dict[str, Callable[[], Chart]] = {
     "tradeoff": tradeoff_chart,
     "lr_curves": lr_chart,
     "other_curves": other_chart,
+    "options": options_chart,
     "mia": mia_chart,
     "time": time_chart,
     "flips": flip_chart,

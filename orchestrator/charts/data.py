@@ -7,10 +7,12 @@ from typing import Any
 from core.metrics.gap import FIGURES
 from core.unlearn import METHODS
 from orchestrator import words
+from orchestrator.charts.option_rows import along_of, option_rows
 from orchestrator.charts.parts import Data, Rows, Scope
 from orchestrator.curves import NORMS, WEIGHTS, epoch_facts, ratio
 from orchestrator.entries import Entry, Row
 from orchestrator.figures import Figure
+from orchestrator.series import Series
 from orchestrator.tables import Line, Table
 from orchestrator.tried import KEY_DIGITS, Tried, ends
 from orchestrator.variants import base_name
@@ -21,8 +23,8 @@ PLACES = 4  # decimals of a figure in percent
 CONSTANTS = [{"zero": 0, "one": 1}]
 
 
-def scope_of(tables: Sequence[Table], tried: Iterable[Tried]) -> Scope:
-    """The methods of a report, and what was searched of each."""
+def scope_of(tables: Sequence[Table], tried: Iterable[Tried], series: Sequence[Series] = ()) -> Scope:
+    """The methods of a report, what was searched of each, and what their variants are compared along."""
     found: dict[str, dict[str, bool]] = {}
     for trial in tried:
         space = METHODS[base_name(trial.cell.method)].space(trial.cell.arch)
@@ -36,15 +38,24 @@ def scope_of(tables: Sequence[Table], tried: Iterable[Tried]) -> Scope:
         frozenset(line.method for line in norms),
         frozenset(line.method for line in norms if line.what in WEIGHTS),
         len(tables),
+        along_of(series),
+        all(table.at.scenario == "class" for table in tables),
     )
 
 
 def problem_data(
-    table: Table, entries: Sequence[Entry], tried: Sequence[Tried], rows: Mapping[str, Row]
+    table: Table,
+    entries: Sequence[Entry],
+    tried: Sequence[Tried],
+    rows: Mapping[str, Row],
+    series: Sequence[Series] = (),
 ) -> Data:
-    """The data sets of one table. entries, tried: those of its problem at every seed. rows: all, by key."""
+    """The data sets of one table. entries, tried, series: those of its problem at every seed. rows: all, by key."""
     retrains = [entry.row for entry in entries if entry.cell.method == "retrain" and entry.row]
+    options, levels = option_rows(series, retrains)
     return {
+        "options": options,
+        "levels": levels,
         "trials": [_trial(trial) for trial in tried],
         "seeds": [_seed(entry, entry.row) for entry in entries if entry.row],
         "lines": [row for line in table.lines if line.count for row in [_line(line, entries)]],
@@ -161,7 +172,7 @@ def _epochs(entry: Entry, rows: Mapping[str, Row]) -> Rows:
 
 
 def _mean(retrains: Sequence[Row]) -> dict[str, Any]:
-    names = [name for name in (*FIGURES, "seconds") if all(row[name] is not None for row in retrains)]
+    names = [name for name in (*FIGURES, "ef", "seconds") if all(row[name] is not None for row in retrains)]
     means = {name: _rounded(fmean(row[name] for row in retrains)) for name in names}
     seconds = means.get("seconds")
     return means | {"time": words.duration(seconds) if seconds else "–"}

@@ -16,6 +16,7 @@ from orchestrator.charts.parts import Chart, Data, Rows, Scope
 from orchestrator.charts.theme import THEMES
 from orchestrator.entries import Entry, Row
 from orchestrator.plan import Cell
+from orchestrator.series import all_series
 from orchestrator.tables import Table
 from orchestrator.tried import Tried
 
@@ -72,16 +73,18 @@ class Charts:
 
 
 def make_charts(
-    tables: Sequence[Table], entries: Iterable[Entry], tried: Sequence[Tried], rows: Mapping[str, Row]
+    tables: Sequence[Table], entries: Sequence[Entry], tried: Sequence[Tried], rows: Mapping[str, Row]
 ) -> Charts:
     """The charts of every table that has something to show, and one over all where there are several."""
-    scope, made = scope_of(tables, tried), {name: make() for name, make in CHARTS.items()}
+    series = all_series(entries, rows)
+    scope, made = scope_of(tables, tried, series), {name: make() for name, make in CHARTS.items()}
     by_entry, by_trial = _by_problem(entries), _by_problem(tried)
     data: dict[str, Data] = {}
     problems = []
     for number, table in enumerate(tables, 1):
         at, name = _problem(table.at), str(number)
-        data[name] = problem_data(table, by_entry.get(at, []), by_trial.get(at, []), rows)
+        here = [one for one in series if _problem(one.points[0].entry.cell) == at]
+        data[name] = problem_data(table, by_entry.get(at, []), by_trial.get(at, []), rows, here)
         problems.append(_shown(made, name, data[name], scope, file_stem(table.at), table.title))
     overview = None
     if len(tables) > 1:

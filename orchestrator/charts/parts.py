@@ -19,12 +19,27 @@ FLOOR, RULE = "#8a9199", "#7d848c"  # seen on both cards
 
 
 @dataclass(frozen=True)
+class Along:
+    """What the variants of some methods are compared along, see `orchestrator.series`.
+
+    name: of an option, or of the fact that tells what it came to (measured). labels: of the series. log: whether values
+    spread too far for an even axis. stored: whether the methods tell what they recorded.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    measured: bool = False
+    log: bool = False
+    stored: bool = False
+
+
+@dataclass(frozen=True)
 class Scope:
     """What the charts of one report are about.
 
     labels: of the methods, in the tables' order. parameters: what was searched, by label; True where its range is
     logarithmic. measured, weighted: labels with gradient norms, and with weights of the two sets. problems: their
-    number.
+    number. along: what variants are compared along. class_wise: whether all problems forget whole classes.
     """
 
     labels: tuple[str, ...]
@@ -32,6 +47,8 @@ class Scope:
     measured: frozenset[str] = frozenset()
     weighted: frozenset[str] = frozenset()
     problems: int = 1
+    along: tuple[Along, ...] = ()
+    class_wise: bool = False
 
     @property
     def searched(self) -> dict[str, dict[str, bool]]:

@@ -25,7 +25,7 @@ from core.models import build
 from core.quant import QuantSpec, quantizer_parameters
 from core.train import TrainParams, fit
 from core.unlearn import METHODS
-from core.unlearn.amnesiac import COUNTS, SUM, AmnesiacParams, kept_entries, subtract_
+from core.unlearn.amnesiac import COUNTS, ENTRY_BYTES, SUM, AmnesiacParams, kept_entries, subtract_
 from core.unlearn.gathered import gathered
 
 AMNESIAC = METHODS["amnesiac"]
@@ -127,7 +127,7 @@ def test_every_layer_keeps_its_share_of_entries(fraction, selection):
     assert 0 < affected <= total
     kept = part.kept()
     stored = sum(kept[key].nbytes for key in kept if key.startswith(("index.", "value.")))
-    assert stored == 8 * entries  # int32 and float32
+    assert stored == ENTRY_BYTES * entries
 
 
 def test_the_largest_changes_of_a_layer_are_kept():
@@ -171,6 +171,7 @@ def test_the_share_of_affected_batches_is_told():
     total, affected, entries = problem.kept[COUNTS].tolist()
     assert told[0][1]["affected_share"] == affected / total
     assert told[0][1]["recorded_entries"] == entries
+    assert told[0][1]["recorded_bytes"] == 8 * entries  # int32 and float32
     assert [epoch for epoch, _ in told] == [0, 1, 2]
 
 

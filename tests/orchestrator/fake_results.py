@@ -21,6 +21,15 @@ NORMS = ("forget_gradient_norm", "retain_gradient_norm")
 MEASURED = {"rl": NORMS, "salun": NORMS, "qmul": (*NORMS, "w_forget", "w_retain")}
 
 
+def told(node: Node) -> dict[str, float]:
+    """What a method tells once: amnesiac unlearning at which shares it recorded how much."""
+    if node.inputs["method"] != "amnesiac":
+        return {}
+    params = node.inputs["params"]
+    found = max(params["affected"] or 1.0, 0.1)
+    return {"affected_share": found, "recorded_bytes": 2e8 * found * params["fraction"]}
+
+
 def small_spec(**changes):
     values = {"recipe": "small", "datasets": ("cifar10",), "archs": ("resnet18",)}
     values |= {} if "classes" in changes else {"ratios": (0.1,)}
@@ -120,7 +129,9 @@ class Fake:
 
     def _trial(self, node: Node) -> dict:
         changed = {"flip_rate": share(node.key, "f"), "step_drift": share(node.key, "d") / 10}
-        return self._model(node) | changed
+        model = self._model(node)
+        once = [EpochFact(epoch=0, name=name, value=value) for name, value in told(node).items()]
+        return model | changed | {"curve": [*model["curve"], *once]}
 
     def _evaluate(self, node: Node) -> dict:
         parent = self.rows[node.parents[0]]

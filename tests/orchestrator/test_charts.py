@@ -10,7 +10,7 @@ from orchestrator import words
 from orchestrator.charts import CHARTS, overview_chart, spec_of
 from orchestrator.charts.files import drawing, write_charts
 from orchestrator.charts.page import Charts, make_charts
-from orchestrator.charts.parts import Scope
+from orchestrator.charts.parts import Along, Scope
 from orchestrator.colours import colour_of
 from orchestrator.found import read_grid
 from orchestrator.recipes import full
@@ -25,6 +25,11 @@ SCOPE = Scope(
     frozenset(METHODS),
     frozenset({"qmul"}),
     problems=3,
+    along=(
+        Along("fraction", ("amnesiac", "amnesiac:tune_epochs=2", "label_flip"), log=True, stored=True),
+        Along("affected_share", ("amnesiac:fraction=0.1",), measured=True),
+    ),
+    class_wise=True,
 )
 
 
@@ -72,7 +77,8 @@ class TestSpecifications:
         for colour in parts(spec_of(EVERY[name](), SCOPE), "color"):
             if isinstance(colour, dict) and "scale" in colour:
                 titles, colours = colour["scale"]["domain"], colour["scale"]["range"]
-                expected = {words.title(label): colour_of(label) for label in SCOPE.labels}
+                labels = (*SCOPE.labels, *(label for along in SCOPE.along for label in along.labels))
+                expected = {words.title(label): colour_of(label) for label in labels}
                 assert dict(zip(titles, colours, strict=True)).items() <= expected.items()
 
 
@@ -97,7 +103,7 @@ class TestRows:
 
     def test_what_has_nothing_to_show_is_left_out(self):
         names = [shown.name for shown in charts()[1].problems[0]]
-        assert set(names) == set(CHARTS)
+        assert set(names) == set(CHARTS) - {"options"}
         names = [shown.name for shown in charts(search=SearchSpec(trials=1))[1].problems[0]]
         assert not {"lr_curves", "other_curves"} & set(names)
         names = [shown.name for shown in charts(methods=("retrain", "ft"))[1].problems[0]]
@@ -157,7 +163,7 @@ def test_the_report_of_the_whole_paper_with_seeds_is_complete_and_small():
     page = store.get("report/index.html")
     assert len(page) <= 8_000_000
     assert page.count(b"<article ") == 24
-    assert page.count(b'class="plot"') == 24 * len(CHARTS) + 1
+    assert page.count(b'class="plot"') == 24 * len(CHARTS.keys() - {"options"}) + 1
     assert len(store.get("report/trials.csv").splitlines()) == 1 + 24 * 3 * 7 * 8
     store.remove("")
 

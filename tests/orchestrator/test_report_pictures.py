@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
+from fake_results import Fake, small_spec
 
 from orchestrator.charts.theme import DARK_CARD
 from orchestrator.grid import main
+from orchestrator.report import write_report
+from tasks.store import Store
 from tests.browser import browser, needs_browser
 from tests.pictures.report import NARROW, WIDE, draw_all, opened, pictures_by
 
@@ -73,6 +76,18 @@ def overlapping(texts):
     ]
 
 
+def check(plot):
+    """A chart has marks, a title at every axis, and texts inside it that do not touch."""
+    name = plot.get_attribute("data-chart")
+    assert plot.evaluate("plot => plot.querySelectorAll('svg .mark-symbol path').length") > 0, name
+    assert plot.evaluate(UNTITLED) == 0, name
+    texts = plot.evaluate(TEXTS)
+    assert overlapping(texts) == [], name
+    box = plot.bounding_box()
+    left, right = box["x"] - 1, box["x"] + box["width"] + 1
+    assert [text for text in texts if text[1] < left or text[3] > right] == [], name
+
+
 @pytest.mark.parametrize(("width", "dark"), LOOKS)
 def test_every_chart_is_there_and_can_be_read(store, driver, pictures, width, dark):
     with opened(driver, store, width, dark) as shown:
@@ -92,18 +107,31 @@ def test_every_chart_is_there_and_can_be_read(store, driver, pictures, width, da
             "overview",
         }
         for plot in plots:
-            name = plot.get_attribute("data-chart")
-            assert plot.evaluate("plot => plot.querySelectorAll('svg .mark-symbol path').length") > 0, name
-            assert plot.evaluate(UNTITLED) == 0, name
-            texts = plot.evaluate(TEXTS)
-            assert overlapping(texts) == [], name
-            box = plot.bounding_box()
-            left, right = box["x"] - 1, box["x"] + box["width"] + 1
-            assert [text for text in texts if text[1] < left or text[3] > right] == [], name
+            check(plot)
             assert plot.get_attribute("data-drawn") == ("dark" if dark else "light")
         look = f"report-{'wide' if width == WIDE else 'narrow'}-{'dark' if dark else 'light'}.png"
         shown.screenshot(path=pictures / look, full_page=True)
         assert (pictures / look).stat().st_size > 100_000
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_figures_against_an_option_can_be_read(driver, tmp_path, pictures, width):
+    """Made-up figures of three seeds; two options, one on a logarithmic axis, with what was recorded."""
+    shares = tuple(f"amnesiac:affected=0.1:fraction={share}" for share in (0.01, 0.05, 0.1, 0.5))
+    others = ("amnesiac:affected=0.5:fraction=0.1", "amnesiac:fraction=0.1")
+    spec = small_spec(methods=("retrain", "amnesiac:affected=0.1", *shares, *others), seeds=(1, 2, 3))
+    fake = Fake(Store(str(tmp_path)), spec)
+    fake.fill()
+    write_report(fake.store, spec, fake.plan)
+    with opened(driver, str(tmp_path), width) as shown:
+        plot = shown.query_selector(".plot[data-chart=options]")
+        check(plot)
+        plot.screenshot(path=pictures / f"options-{width}.png")
+        shown.locator(".plot[data-chart=options] .mark-symbol.role-mark path").last.hover(force=True)
+        tooltip = shown.locator("#vg-tooltip-element")
+        tooltip.wait_for(state="visible")
+        assert "null" not in tooltip.inner_text()
+        assert all(word in tooltip.inner_text() for word in ("Amnesiac (", "Seeds", "TA, %", "Recorded, MB"))
 
 
 def test_hovering_over_a_trial_tells_its_run(store, driver):
