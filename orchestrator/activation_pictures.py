@@ -1,12 +1,13 @@
-"""Class activation maps of forgotten images, before and after a method and of Retrain, as one picture.
+"""Class activation maps of forgotten images, before and after one method or several and of Retrain, as one picture.
 
 python -m orchestrator.activation_pictures --store STORE --method amnesiac --out maps.png [--class 3] [--images 6]
 """
 
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 import typer
@@ -18,6 +19,7 @@ from core.errors import BadInput
 from core.metrics.activation_maps import activation_maps
 from orchestrator import checkpoints, held, places, words
 from orchestrator.activation_figure import FORMATS, PictureRow, picture
+from orchestrator.entries import Entry, Row
 from orchestrator.grid import exit_code
 from orchestrator.plan import Cell
 from orchestrator.printing import speak_any_encoding
@@ -27,35 +29,85 @@ from tasks.store import Store
 from tasks.training import node_data
 
 
-def draw(store: Store, method: str, out: Path, images: int = 6, **wanted: Any) -> None:
-    """Writes the picture of a cell, PNG, PDF or SVG by its name.
+def draw(store: Store, methods: str | Sequence[str], out: Path, images: int = 6, **wanted: Any) -> None:
+    """Writes the picture of one or several methods' cells on one problem, PNG, PDF or SVG by its name.
 
-    Its rows are the images, and their maps by the method's own original, the method and Retrain; above each map stands
-    the network's probability of the image's label. images: how many of the forget set, the first ones. wanted: the
-    cell's coordinates, as `load_model` takes them. Raises BadInput if no cell or several are meant, and if weights or
-    images are not there.
+    Its rows are the images, and their maps by the methods' original, each method and Retrain; above each map stands the
+    network's probability of the image's label. Methods that changed different networks come with their original each.
+    images: how many of the forget set, the first ones. wanted: the cells' coordinates, as `load_model` takes them.
+    Raises BadInput if no cell or several are meant by a method, and if weights or images are not there.
     """
     form = out.suffix[1:].lower()
     if form not in FORMATS:
         raise BadInput(f"--out {out}: name it {' or '.join(f'{out.stem}.{known}' for known in FORMATS)}")
+    labels = [methods] if isinstance(methods, str) else dict.fromkeys(methods)
+    cells = [_unlearned(store, label, wanted) for label in labels]
+    shown, transform = _forgotten(store, cells[0].trial, images)
+    titles = [f"label {label}" for label in shown.labels.tolist()]
+    rows = [PictureRow("Forgotten\nimages", shown.pixels.permute(0, 2, 3, 1), titles)]
+    for name, model in _models(store, cells):
+        maps = activation_maps(model, shown, transform)
+        rows.append(PictureRow(name, maps, _certain(model, shown, transform)))
+    try:
+        write_atomically(out, picture(rows, _heading(cells[0].entry.cell), form))
+    except OSError as error:
+        raise BadInput(f"--out {out} cannot be written ({error.strerror})") from error
+
+
+class _Unlearned(NamedTuple):
+    """A method's cell, the trial that its selection chose, and Retrain's row."""
+
+    entry: Entry
+    trial: Node
+    reference: Row
+
+    @property
+    def title(self) -> str:
+        return words.title(self.entry.cell.method)
+
+
+def _unlearned(store: Store, method: str, wanted: dict[str, Any]) -> _Unlearned:
     row, entry = checkpoints.find(store, method, wanted)
     trial = store.nodes([row["model"]])[row["model"]]
     if trial.kind != "trial" or entry.reference is None:
         raise BadInput(
             f"--method {method} forgets nothing: name a method whose maps to compare with Retrain's"
         )
-    shown, transform = _forgotten(store, trial, images)
-    labels = [f"label {label}" for label in shown.labels.tolist()]
-    rows = [PictureRow("Forgotten\nimages", shown.pixels.permute(0, 2, 3, 1), labels)]
-    models = {"Before": trial.parents[1], words.title(method): trial.key, "Retrain": entry.reference["model"]}
-    for name, key in models.items():
-        model = checkpoints.load_node(store, key, torch.device("cpu"))
-        maps = activation_maps(model, shown, transform)
-        rows.append(PictureRow(name, maps, _certain(model, shown, transform)))
-    try:
-        write_atomically(out, picture(rows, _heading(entry.cell), form))
-    except OSError as error:
-        raise BadInput(f"--out {out} cannot be written ({error.strerror})") from error
+    return _Unlearned(entry, trial, entry.reference)
+
+
+def _models(store: Store, cells: Sequence[_Unlearned]) -> Iterator[tuple[str, nn.Module]]:
+    """The networks of the picture with their names: each original before the methods that changed it, then Retrain."""
+    groups = _by_original(store, cells)
+    for original, changed in groups:
+        # of a method that takes part in the training there are originals of its own, which need not be the same
+        whose = "" if len(groups) == 1 else f" {', '.join(cell.title for cell in changed)}"
+        yield f"Before{whose}", original
+        for cell in changed:
+            yield cell.title, _network(store, cell.trial.key)
+    yield "Retrain", _network(store, cells[0].reference["model"])
+
+
+def _by_original(store: Store, cells: Sequence[_Unlearned]) -> list[tuple[nn.Module, list[_Unlearned]]]:
+    """The methods by the network that they changed; recording a training alone leaves the same weights."""
+    groups: list[tuple[nn.Module, list[_Unlearned]]] = []
+    for cell in cells:
+        original = _network(store, cell.trial.parents[1])
+        same = next((changed for known, changed in groups if _equal(known, original)), None)
+        if same is None:
+            groups.append((original, [cell]))
+        else:
+            same.append(cell)
+    return groups
+
+
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    theirs = other.state_dict()
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in one.state_dict().items())
+
+
+def _network(store: Store, key: str) -> nn.Module:
+    return checkpoints.load_node(store, key, torch.device("cpu"))
 
 
 def _forgotten(store: Store, trial: Node, count: int) -> tuple[Images, Transform]:
@@ -85,7 +137,7 @@ def _heading(cell: Cell) -> str:
 
 def _command(
     store: Annotated[str, typer.Option(help="folder or URI of the results")],
-    method: Annotated[str, typer.Option(help="a label of the grid, such as amnesiac")],
+    method: Annotated[list[str], typer.Option(help="a label of the grid, such as amnesiac; may be repeated")],
     out: Annotated[Path, typer.Option(help="the picture: .png, .pdf or .svg")],
     images: Annotated[int, typer.Option(min=1, max=24, help="how many of the forget set")] = 6,
     dataset: Annotated[str | None, typer.Option(help="where the grid has several, as what follows")] = None,
@@ -95,7 +147,7 @@ def _command(
     ratio: Annotated[float | None, typer.Option(help="the share forgotten at random")] = None,
     seed: int | None = None,
 ) -> None:
-    """Class activation maps of forgotten images: before and after a method, and Retrain's."""
+    """Class activation maps of forgotten images: before and after each method, and Retrain's."""
     forgotten = {"amount": ratio} if label is None else {"scenario": "class", "amount": float(label)}
     at: dict[str, Any] = {"dataset": dataset, "arch": arch, "quant": quant, "seed": seed, **forgotten}
     draw(Store(places.store_uri(store, "")), method, out, images, **at)

@@ -24,7 +24,7 @@ GRID = {
     "archs": "lenet",
     "quantizers": "4w4a",
     "classes": [3, 5],
-    "methods": ["retrain", "ga", "amnesiac:affected=0.2"],
+    "methods": ["retrain", "ga", "amnesiac:affected=0.2", "amnesiac:affected=0.2:fraction=0.5"],
     "data": {"limit": 120},
     "original": {"epochs": 2, "batch_size": 32},
     "retrain": {"epochs": 2},
@@ -73,6 +73,28 @@ def test_rows_are_the_images_the_methods_own_original_the_method_and_retrain(
         assert list(row.titles) == [f"{100 * p:.0f} %" for p in certain.tolist()]
 
 
+def test_methods_that_changed_one_network_share_its_row_and_others_bring_their_own(
+    store, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(activation_pictures, "picture", lambda rows, *_: drawn.append(rows[1:]) or b"drawn")
+    whole, part = "amnesiac:affected=0.2", "amnesiac:affected=0.2:fraction=0.5"
+    for methods in ((whole, part, whole), ("ga", whole)):
+        chosen = [word for method in methods for word in ("--method", method)]
+        assert command(store, tmp_path / "x.png", *chosen, "--class", "3", "--images", "2") == 0
+    shared, apart = drawn
+    assert [row.name for row in shared] == [
+        "Before", "Amnesiac (affected 0.2)", "Amnesiac (affected 0.2, fraction 0.5)", "Retrain",
+    ]  # fmt: skip
+    assert [row.name for row in apart] == [
+        "Before GA", "GA", "Before Amnesiac (affected 0.2)", "Amnesiac (affected 0.2)", "Retrain",
+    ]  # fmt: skip
+    assert torch.equal(apart[2].pictures, shared[0].pictures)
+    assert not torch.equal(apart[0].pictures, apart[2].pictures)
+    assert torch.equal(apart[3].pictures, shared[1].pictures)
+    assert torch.equal(apart[4].pictures, shared[3].pictures)
+
+
 @pytest.mark.parametrize(("form", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_the_name_says_the_format(form, begins, store, tmp_path):
     assert (
@@ -102,6 +124,7 @@ def test_a_map_is_drawn_in_the_colours_of_its_numbers():
         (["--method", "retrain", "--class", "3"], "--method retrain forgets nothing"),
         (["--method", "original", "--class", "3"], "--method original forgets nothing"),
         (["--method", "ga", "--class", "4"], "unknown amount '4.0'"),
+        (["--method", "ga", "--method", "retrain", "--class", "3"], "--method retrain forgets nothing"),
         (["--method", "ga", "--class", "3", "--images", "0"], "--images"),
         ([], "--method"),
     ],
