@@ -18,7 +18,6 @@ from orchestrator.charts.parts import (
     dash,
     log_axis,
     rows,
-    shape,
     tip,
 )
 
@@ -31,9 +30,9 @@ def options_chart() -> Chart:
     """Accuracy, forgetting and storage against each option that a method's variants differ in."""
     return Chart(
         "Figures against one option",
-        "Variants that differ in one option alone. Lines and large marks: means over seeds; small marks: seeds. Dashed:"
-        " Retrain; dotted: the original that each variant changed. Recorded: what the original's training kept for the"
-        " method. options.csv has every number.",
+        "Variants that differ in one option alone. Lines and large marks: means over seeds; small marks: seeds. Grey:"
+        " Retrain, dashed, and the original that each variant changed, dotted. Recorded: what the original's training"
+        " kept for the method. options.csv has every number.",
         _options,
         lambda data, _scope: bool(data["options"]),
         lambda scope: len(scope.along) * (PANEL + 170),
@@ -43,7 +42,7 @@ def options_chart() -> Chart:
 
 def _options(scope: Scope) -> alt.TopLevelMixin:
     lines = [_line(scope, along) for along in scope.along]
-    apart: Any = dict.fromkeys(("color", "shape", "strokeDash"), "independent")
+    apart: Any = dict.fromkeys(("color", "strokeDash"), "independent")
     return alt.vconcat(*lines, spacing=GUTTER).resolve_scale(**apart)
 
 
@@ -56,32 +55,32 @@ def _line(scope: Scope, along: Along) -> Any:
 
 
 def _panel(scope: Scope, along: Along, figure: str) -> Any:
-    # a series looks like the variant that has its options and no other, which need not be in the grid
-    named = replace(scope, labels=tuple(dict.fromkeys((*scope.labels, *along.labels))))
-    without = set(named.labels) - set(along.labels)
-    paint, mark, x, y = (
-        colour(named, True, without),
-        shape(named, True, without),
-        _x(along),
-        _y(scope, along, figure),
-    )
+    x, y, (paint, dashes) = _x(along), _y(scope, along, figure), _style(scope, along)
     here = f"datum.along == '{along.name}'"
     base = alt.Chart(rows("options")).transform_filter(f"{here} && isValid(datum.{figure})")
     if figure == "stored" and along.log:
         base = base.transform_filter("datum.stored > 0")
     means, seeds = (base.transform_filter(f"datum.state == '{state}'") for state in ("mean", "seed"))
-    line = means.mark_line(strokeWidth=1.8).encode(
-        x=x, y=y, color=paint, strokeDash=dash(named, True, without)
-    )
-    about = _about(scope, along)
-    marks = [
-        seeds.mark_point(size=20, opacity=0.55).encode(x=x, y=y, color=paint, shape=mark, tooltip=about),
-        means.mark_point(size=75, filled=True, opacity=1).encode(
-            x=x, y=y, color=paint, shape=mark, tooltip=_about(scope, along, mean=True)
-        ),
-    ]
+    line = means.mark_line(strokeWidth=1.8).encode(x=x, y=y, color=paint, strokeDash=dashes)
+    points = {"x": x, "y": y, "color": paint}
+    small = seeds.mark_point(size=20, opacity=0.55).encode(**points, tooltip=_about(scope, along))
+    large = means.mark_point(size=75, filled=True, opacity=1)
     behind = [] if figure == "stored" else _levels(here, figure, x, y)
-    return alt.layer(*behind, line, *marks)
+    return alt.layer(*behind, line, small, large.encode(**points, tooltip=_about(scope, along, mean=True)))
+
+
+def _style(scope: Scope, along: Along) -> tuple[alt.Color, alt.StrokeDash]:
+    """Colour and dashes of a line: those of the variant with its options alone, which need not be in the grid.
+
+    The legend shows pieces of the lines; points, each a variant of its own, have one mark, or none would stand out.
+    """
+    named = replace(scope, labels=tuple(dict.fromkeys((*scope.labels, *along.labels))))
+    without = set(named.labels) - set(along.labels)
+    piece: Any = {
+        "orient": "bottom", "columns": alt.ExprRef("columns"), "symbolType": "stroke", "symbolSize": 900,
+        "symbolOpacity": 1, "symbolStrokeWidth": 1.8,
+    }  # fmt: skip
+    return colour(named, True, without).legend(**piece), dash(named, True, without).legend(**piece)
 
 
 def _levels(here: str, figure: str, x: alt.X, y: alt.Y) -> list[Any]:
