@@ -17,12 +17,13 @@ from core.checkpoint import write_atomically
 from core.data.loader import Images, Transform
 from core.errors import BadInput
 from core.metrics.activation_maps import activation_maps
-from orchestrator import checkpoints, held, places, words
-from orchestrator.activation_figure import FORMATS, PictureRow, picture
-from orchestrator.entries import Entry, Row
+from orchestrator import checkpoints, places, words
 from orchestrator.grid import exit_code
 from orchestrator.plan import Cell
 from orchestrator.printing import speak_any_encoding
+from orchestrator.reports.activation_figure import FORMATS, PictureRow, picture
+from orchestrator.rows import held
+from orchestrator.rows.entries import Entry, Row
 from tasks import warm
 from tasks.node import Node
 from tasks.store import Store

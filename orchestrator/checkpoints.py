@@ -7,10 +7,11 @@ from torch import nn
 
 from core import checkpoint
 from core.errors import BadInput, unknown
-from orchestrator import held, places
-from orchestrator.entries import Entry, Row, collect
+from orchestrator import places
 from orchestrator.plan import Cell, make_plan
-from orchestrator.searches import expand
+from orchestrator.rows import held
+from orchestrator.rows.entries import Entry, Row, collect
+from orchestrator.searching.searches import expand
 from orchestrator.store import read_rows
 from tasks import warm
 from tasks.store import Corrupt, Store

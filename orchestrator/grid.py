@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from core.errors import BadInput, unknown
-from orchestrator import completion, manual
+from orchestrator.console import completion, manual
 from orchestrator.printing import speak_any_encoding
 from tasks.errors import Unavailable
 
@@ -90,9 +90,9 @@ def grid(
     against: Against = None,
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
-    from orchestrator import verbs
-    from orchestrator.opening import open_grid
-    from orchestrator.options import Options
+    from orchestrator.console import verbs
+    from orchestrator.console.opening import open_grid
+    from orchestrator.console.options import Options
 
     if verb not in verbs.VERBS:
         raise unknown("verb", verb, verbs.VERBS)

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from core.unlearn import METHODS
 from orchestrator.spec import GridSpec, node_params
+from orchestrator.specs.variants import base_name, hook_label, inapplicable
 from orchestrator.trials import AXES, Search, evaluation
-from orchestrator.variants import base_name, hook_label, inapplicable
 from tasks.node import Kind, Node, make_node
 
 
@@ -42,7 +42,7 @@ class Plan:
     setting, such as original:mnemonic.
     left_out: methods of the grid that cannot forget what a problem asks for, with the reason in one line.
     searches: the select node that reads each search node. What a search comes to is not in the plan before it
-    has, see `orchestrator.searches`.
+    has, see `orchestrator.searching.searches`.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)

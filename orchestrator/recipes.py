@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from core.unlearn import METHODS
-from orchestrator.document_grids import DOCUMENT_GRIDS
-from orchestrator.paper_grids import PAPER_GRIDS
+from orchestrator.papers.document_grids import DOCUMENT_GRIDS
+from orchestrator.papers.paper_grids import PAPER_GRIDS
 from orchestrator.spec import DataSpec, GridSpec, LimitSpec, SearchSpec
 
 

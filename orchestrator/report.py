@@ -12,22 +12,31 @@ import pyarrow as pa
 import yaml
 
 from core.metrics.gap import FIGURES
-from orchestrator import layouts_text, published, render, results_csv, words
-from orchestrator.against import Against, problem_words
-from orchestrator.against_text import HEADINGS, against_csv, against_markdown, cells, floor_words, only_lines
-from orchestrator.against_text import KEY as AGAINST_KEY
-from orchestrator.entries import Entry
-from orchestrator.failures import by_kind, clean, failures_of
-from orchestrator.found import Found, read_grid
-from orchestrator.latex import latex_tables
-from orchestrator.older import groups, notice
-from orchestrator.parquet import Row, as_table, compressed
-from orchestrator.pivots import pivots
+from orchestrator import words
+from orchestrator.console.terminal import print_tables
+from orchestrator.papers import published
 from orchestrator.plan import Plan
-from orchestrator.series import all_series
+from orchestrator.reports import layouts_text, render, results_csv
+from orchestrator.reports.against import Against, problem_words
+from orchestrator.reports.against_text import (
+    HEADINGS,
+    against_csv,
+    against_markdown,
+    cells,
+    floor_words,
+    only_lines,
+)
+from orchestrator.reports.against_text import KEY as AGAINST_KEY
+from orchestrator.reports.failures import by_kind, clean, failures_of
+from orchestrator.reports.found import Found, read_grid
+from orchestrator.reports.latex import latex_tables
+from orchestrator.reports.pivots import pivots
+from orchestrator.reports.series import all_series
+from orchestrator.reports.tables import Table, build_tables
+from orchestrator.rows.entries import Entry
+from orchestrator.rows.older import groups, notice
+from orchestrator.rows.parquet import Row, as_table, compressed
 from orchestrator.spec import GridSpec
-from orchestrator.tables import Table, build_tables
-from orchestrator.terminal import print_tables
 from tasks.store import Store
 from tasks.uri import public
 
@@ -77,7 +86,7 @@ def write_report(
     results.parquet has every row of the store, and a column more: superseded_by, for a row that an older revision
     made the key of the node that takes its place. against: another grid that stands in the report too.
     """
-    from orchestrator.charts.page import (  # Altair is a second that other verbs need not wait
+    from orchestrator.reports.charts.page import (  # Altair is a second that other verbs need not wait
         make_charts,
         scripts,
     )
@@ -141,9 +150,9 @@ def _keys(table: Table, entries: Iterable[Entry]) -> list[tuple[str, int, str, s
 
 
 def export_charts(store: Store, found: Found) -> list[str]:
-    """Writes the report's charts as files, see `orchestrator.charts.files.write_charts`; returns their names."""
-    from orchestrator.charts.files import write_charts
-    from orchestrator.charts.page import make_charts
+    """Writes the report's charts as files, see `reports.charts.files.write_charts`; returns their names."""
+    from orchestrator.reports.charts.files import write_charts
+    from orchestrator.reports.charts.page import make_charts
 
     return write_charts(store, make_charts(found.tables, found.entries, found.tried, found.rows))
 
@@ -170,7 +179,7 @@ def _template(name: str) -> "Template":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("orchestrator"),
+        loader=PackageLoader("orchestrator.reports"),
         autoescape=name.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,

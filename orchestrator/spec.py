@@ -11,9 +11,9 @@ from core.models import model_info
 from core.quant import QUANTIZERS, QuantSpec
 from core.unlearn import METHODS
 from core.unlearn.retrain import RetrainParams
-from orchestrator.checks import one_line, valid
-from orchestrator.pretrained import WeightsFile
-from orchestrator.spec_parts import (
+from orchestrator.specs.checks import one_line, valid
+from orchestrator.specs.pretrained import WeightsFile
+from orchestrator.specs.spec_parts import (
     DataSpec,
     LimitSpec,
     Names,
@@ -26,7 +26,14 @@ from orchestrator.spec_parts import (
     Wholes,
     once,
 )
-from orchestrator.variants import Protocol, Variant, parse_method, released_options, undone_ablation, worded
+from orchestrator.specs.variants import (
+    Protocol,
+    Variant,
+    parse_method,
+    released_options,
+    undone_ablation,
+    worded,
+)
 
 __all__ = [
     "PAPER_METHODS",
@@ -59,7 +66,7 @@ class GridSpec(Part):
     protocol=released that of the published code.
     ratios: shares of the pool forgotten at random. classes: classes forgotten whole. One of the two.
     methods: names from core.unlearn, the paper's eight unless set; with options a variant of a method, such
-    as qmul:order=sequential (see `orchestrator.variants`). retrain is the reference and always runs.
+    as qmul:order=sequential (see `orchestrator.specs.variants`). retrain is the reference and always runs.
     protocol: paper (equations) or released (what the published code does where it differs).
     select_on: figures that choose a cell's trial. split: whether one seed draws the pool of the original and
     of the unlearning, or two, as published. None: by protocol, see `selects_on` and `splits`.
@@ -67,7 +74,7 @@ class GridSpec(Part):
     keep: whose weights stay in the store.
     validation: share of the training images held out. widths: channel multiplier by network.
     weights: by network, the file of full-precision weights that its originals and Retrains start from, see
-    `orchestrator.pretrained`. Retrain is what it should be only if nobody trained that file on the forget set.
+    `orchestrator.specs.pretrained`. Retrain is what it should be only if nobody trained that file on the forget set.
     original, retrain: their training. params: fixed hyper-parameters by method, or under "all" those of every
     method that has them; a fixed one is not searched.
     needs_gpu: a grid nobody should start on CPUs by accident.

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from orchestrator.merged import Moved, read_merged
-from orchestrator.parquet import Row, as_table, read_at_once, read_each
+from orchestrator.rows.merged import Moved, read_merged
+from orchestrator.rows.parquet import Row, as_table, read_at_once, read_each
 from tasks.record import Newer, Record, refuse_newer, to_parquet
 from tasks.store import Store
 

@@ -5,16 +5,16 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from orchestrator import track_values as values
-from orchestrator.colours import colour_of
 from orchestrator.plan import Plan
+from orchestrator.reports.colours import colour_of
 from orchestrator.spec import GridSpec
 from orchestrator.store import read_rows
-from orchestrator.track_artifacts import cell_files
-from orchestrator.track_client import PARENT, Run, Tracker, is_server, quiet
-from orchestrator.track_notes import NOTE, data_entity, run_note
-from orchestrator.track_rows import Rows, cell_of, data_of, evaluations, problem_of, references
-from orchestrator.track_views import about
+from orchestrator.tracking import values as values
+from orchestrator.tracking.artifacts import cell_files
+from orchestrator.tracking.client import PARENT, Run, Tracker, is_server, quiet
+from orchestrator.tracking.notes import NOTE, data_entity, run_note
+from orchestrator.tracking.rows import Rows, cell_of, data_of, evaluations, problem_of, references
+from orchestrator.tracking.views import about
 from tasks.node import Node
 from tasks.record import Record
 from tasks.store import Store

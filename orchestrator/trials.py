@@ -12,7 +12,7 @@ from core.unlearn import METHODS
 from core.unlearn.base import Range
 from orchestrator.search import Point, grid_points, searched
 from orchestrator.spec import SearchSpec
-from orchestrator.variants import base_name
+from orchestrator.specs.variants import base_name
 from tasks.node import Node, make_node
 
 AXES = ("dataset", "arch", "quant", "scenario", "amount", "seed")

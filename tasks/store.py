@@ -2,7 +2,7 @@
 
 manifests/<key>.json   a node is finished when this exists; written last
 parts/<key>.parquet    its row
-rows/<sha256>.parquet  rows of many finished nodes, in the place of their parts (see orchestrator.merged)
+rows/<sha256>.parquet  rows of many finished nodes, in the place of their parts (see orchestrator.rows.merged)
 artifacts/<key>/…      its files (weights, predictions)
 failures/<key>.json    why a node failed, until it succeeds
 logs/<key>.log         traceback of a failure
@@ -10,7 +10,7 @@ quarantine/…           what was found corrupt
 partial/<key>/…        the state of a long training that is not finished
 kept/<key>             a trial whose weights a selection in this store chose
 spec.json              the grid that ran here last
-grids/<name>.json      every grid that ran here (see orchestrator.held)
+grids/<name>.json      every grid that ran here (see orchestrator.rows.held)
 version.json           the newest version of the row schema that wrote here
 lease.json             the driver that works on it now (see tasks.lease)
 """

@@ -13,7 +13,7 @@ from core.metrics.mia import svc_mia
 from core.metrics.predictions import Predictions, pack
 from core.models import build
 from core.quant.export import flip_rate, weight_codes
-from orchestrator.paces import Device
+from orchestrator.costs.paces import Device
 from tasks.files import Files
 from tests.bench.confidences import confidences
 from tests.bench.measure import side_by_side

@@ -11,10 +11,10 @@ from unittest.mock import patch
 
 from rich.console import Console
 
-from orchestrator.cost import CostModel
+from orchestrator.costs.cost import CostModel
+from orchestrator.costs.paces import pace_of
 from orchestrator.ending import Clock
 from orchestrator.frontier import Frontier
-from orchestrator.paces import pace_of
 from orchestrator.places import make_place
 from orchestrator.plan import Plan, make_plan
 from orchestrator.progress import Progress

@@ -13,7 +13,7 @@ from core.train import TrainParams, fit
 from core.unlearn import METHODS, Method, Problem
 from core.unlearn.hooks import Training
 from orchestrator import words
-from orchestrator.paces import Device
+from orchestrator.costs.paces import Device
 from tests.bench.loading import MEAN, STD
 from tests.bench.measure import Comparison, Effort, side_by_side
 from tests.bench.pace_sizes import CLASSES, NETWORKS, clock, named, network

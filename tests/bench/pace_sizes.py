@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from core.models import MODELS, build
 from core.quant import calibrate_
 from orchestrator import words
-from orchestrator.paces import Device
+from orchestrator.costs.paces import Device
 from tests.bench.measure import Comparison
 
 CLASSES = 10

@@ -1,12 +1,12 @@
-"""From benchmark results to an entry of orchestrator/paces.json."""
+"""From benchmark results to an entry of orchestrator/costs/paces.json."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from core.unlearn import METHODS
-from orchestrator.cost import passes
-from orchestrator.paces import AttackPace, Compiling, Device, NetworkPace, Pace, image_work
+from orchestrator.costs.cost import passes
+from orchestrator.costs.paces import AttackPace, Compiling, Device, NetworkPace, Pace, image_work
 from tests.bench.beside_training import attack_samples
 from tests.bench.compiling import COMPILED, Compiled
 from tests.bench.compiling import PLAIN as PLAINLY

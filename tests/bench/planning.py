@@ -1,8 +1,8 @@
 """How long a large grid takes to plan."""
 
-from orchestrator.cost import CostModel
+from orchestrator.costs.cost import CostModel
+from orchestrator.costs.paces import pace_of
 from orchestrator.frontier import Frontier
-from orchestrator.paces import pace_of
 from orchestrator.plan import make_plan
 from orchestrator.recipes import full
 from orchestrator.spec import GridSpec

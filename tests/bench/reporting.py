@@ -2,10 +2,10 @@
 
 import tempfile
 
-from orchestrator.found import read_grid
 from orchestrator.plan import make_plan
 from orchestrator.recipes import full
 from orchestrator.report import write_report
+from orchestrator.reports.found import read_grid
 from orchestrator.spec import GridSpec, SearchSpec
 from tasks.store import Store
 from tests.bench.measure import Comparison, Effort, Target, side_by_side

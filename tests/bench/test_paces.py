@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.paces import Compiling, image_work
+from orchestrator.costs.paces import Compiling, image_work
 from tests.bench.beside_training import attack_samples, attack_words
 from tests.bench.compiling import COMPILED, Compiled
 from tests.bench.compiling import PLAIN as PLAINLY

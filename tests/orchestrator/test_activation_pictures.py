@@ -15,7 +15,7 @@ from core.data import Limit, load
 from core.data.loader import Images, Transform
 from core.metrics.activation_maps import activation_maps
 from orchestrator import activation_pictures, grid, load_model
-from orchestrator.activation_figure import PictureRow, picture
+from orchestrator.reports.activation_figure import PictureRow, picture
 from orchestrator.store import load_results
 from tasks.store import Store
 

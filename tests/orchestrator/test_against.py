@@ -13,13 +13,13 @@ from rich.console import Console
 from core.errors import BadInput
 from core.metrics.gap import FIGURES
 from orchestrator import grid
-from orchestrator.against import COMPARED, compare, compare_stores, figure_floors
-from orchestrator.against_text import COLUMNS, against_markdown, cells, print_against
-from orchestrator.entries import collect
-from orchestrator.found import Found, read_grid
-from orchestrator.noise import noise_floor
 from orchestrator.report import write_report
-from orchestrator.tables import tables_of
+from orchestrator.reports.against import COMPARED, compare, compare_stores, figure_floors
+from orchestrator.reports.against_text import COLUMNS, against_markdown, cells, print_against
+from orchestrator.reports.found import Found, read_grid
+from orchestrator.reports.noise import noise_floor
+from orchestrator.reports.tables import tables_of
+from orchestrator.rows.entries import collect
 from tasks.store import Store
 
 

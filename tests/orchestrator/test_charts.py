@@ -7,14 +7,14 @@ from fake_results import Fake, small_spec
 
 from core.unlearn import METHODS
 from orchestrator import words
-from orchestrator.charts import CHARTS, overview_chart, spec_of
-from orchestrator.charts.files import drawing, write_charts
-from orchestrator.charts.page import Charts, make_charts
-from orchestrator.charts.parts import Along, Scope
-from orchestrator.colours import colour_of
-from orchestrator.found import read_grid
 from orchestrator.recipes import full
 from orchestrator.report import write_report
+from orchestrator.reports.charts import CHARTS, overview_chart, spec_of
+from orchestrator.reports.charts.files import drawing, write_charts
+from orchestrator.reports.charts.page import Charts, make_charts
+from orchestrator.reports.charts.parts import Along, Scope
+from orchestrator.reports.colours import colour_of
+from orchestrator.reports.found import read_grid
 from orchestrator.spec import SearchSpec
 from tasks.store import Store
 

@@ -5,12 +5,12 @@ from rich.console import Console
 
 from core.errors import BadInput
 from core.forward import plain
-from orchestrator.compiling import compiled_archs
-from orchestrator.cost import CostModel
-from orchestrator.launch import run
-from orchestrator.options import Options
-from orchestrator.overrides import with_overrides
-from orchestrator.paces import Compiling, pace_of
+from orchestrator.console.launch import run
+from orchestrator.console.options import Options
+from orchestrator.console.overrides import with_overrides
+from orchestrator.costs.compiling import compiled_archs
+from orchestrator.costs.cost import CostModel
+from orchestrator.costs.paces import Compiling, pace_of
 from orchestrator.places import make_place
 from orchestrator.plan import make_plan
 from tasks import warm

@@ -10,8 +10,8 @@ from core.data import DATASETS
 from core.errors import BadInput
 from core.models import MODELS
 from core.unlearn import METHODS
-from orchestrator import completion, manual
-from orchestrator.overrides import with_overrides
+from orchestrator.console import completion, manual
+from orchestrator.console.overrides import with_overrides
 from orchestrator.recipes import RECIPES, digits
 
 SCRIPT = "import sys; sys.argv[0] = 'unlearn-grid'; from orchestrator.grid import main; sys.exit(main())"
@@ -104,7 +104,8 @@ def test_every_field_that_is_offered_exists(field):
 
 
 def test_a_second_time_nothing_heavy_is_imported():
-    code = "import sys; from orchestrator import completion; assert completion.set_words('archs='); print(*sys.modules)"
+    code = "import sys; from orchestrator.console.completion import set_words as words"
+    code += "; assert words('archs='); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "ray", "pydantic", "numpy"} & set(done.stdout.split())
 
@@ -140,7 +141,8 @@ def test_bash_itself_completes(tmp_path):
 
 
 def test_help_names_every_verb_and_its_examples(capsys):
-    from orchestrator import grid, verbs
+    from orchestrator import grid
+    from orchestrator.console import verbs
 
     assert set(manual.VERBS) == set(verbs.VERBS)
     assert grid.main(["--help"]) == 0

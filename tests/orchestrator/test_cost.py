@@ -6,12 +6,12 @@ from made_pace import made_pace
 from core.errors import BadInput
 from core.models import MODELS
 from core.unlearn import METHODS
-from orchestrator.cost import CostModel, passes
-from orchestrator.paces import as_in_the_paper, image_work, pace_of, read_paces, write_pace
+from orchestrator.costs.cost import CostModel, passes
+from orchestrator.costs.paces import as_in_the_paper, image_work, pace_of, read_paces, write_pace
 from orchestrator.plan import make_plan
 from orchestrator.recipes import RECIPES, digits
 from orchestrator.spec import GridSpec
-from orchestrator.spec_parts import LimitSpec
+from orchestrator.specs.spec_parts import LimitSpec
 
 
 def node_of(kind, method, spec=None):

@@ -4,8 +4,8 @@ import pytest
 
 from core.metrics.outputs import OUTPUTS, unpack
 from core.unlearn import METHODS
-from orchestrator.entries import collect
 from orchestrator.plan import make_plan
+from orchestrator.rows.entries import collect
 from orchestrator.spec import parse_spec
 from orchestrator.words import title
 from tasks.job import Job, Place
@@ -126,8 +126,8 @@ def test_what_is_left_out_is_said_by_plan_run_and_report(tmp_path, capsys):
 
 
 def test_the_report_shows_e_f_and_distances(tmp_path):
-    from orchestrator.found import read_grid
     from orchestrator.report import write_report
+    from orchestrator.reports.found import read_grid
     from tasks.store import Store
 
     spec = parse_spec(GRID | BRIEF | {"methods": ["retrain", "ft"], "classes": [3]})

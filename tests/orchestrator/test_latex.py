@@ -7,8 +7,8 @@ import subprocess
 import pytest
 from fake_results import Fake, small_spec
 
-from orchestrator.latex import escape, latex_tables
 from orchestrator.report import build_tables, write_report
+from orchestrator.reports.latex import escape, latex_tables
 from tasks.store import Store
 
 GRIDS = {

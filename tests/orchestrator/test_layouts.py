@@ -12,11 +12,11 @@ import pytest
 from fake_results import Fake, share, small_spec
 
 from core.metrics.outputs import DISTANCES
-from orchestrator.layouts import AVERAGE_GAP, LAYOUTS, MEASURES
-from orchestrator.layouts_text import WIDEST, key_text, layouts_latex, layouts_markdown
-from orchestrator.pivots import decimals, pivots
 from orchestrator.recipes import RECIPES
 from orchestrator.report import build_tables, write_report
+from orchestrator.reports.layouts import AVERAGE_GAP, LAYOUTS, MEASURES
+from orchestrator.reports.layouts_text import WIDEST, key_text, layouts_latex, layouts_markdown
+from orchestrator.reports.pivots import decimals, pivots
 from tasks.node import Node
 from tasks.store import Store
 

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from fake_results import Fake, small_spec
 
-from orchestrator import grid, held, manual
+from orchestrator import grid
+from orchestrator.console import manual
+from orchestrator.console.verbs import VERBS
 from orchestrator.plan import make_plan
+from orchestrator.rows import held
 from orchestrator.store import load_results
-from orchestrator.verbs import VERBS
 from tasks.record import SCHEMA_VERSION, Newer
 from tasks.store import Store
 

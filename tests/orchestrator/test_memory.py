@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from orchestrator import grid, launch
+from orchestrator import grid
+from orchestrator.console import launch
 from tasks import nodes
 from tasks.executors import InlineExecutor
 from tasks.resources import Capacity

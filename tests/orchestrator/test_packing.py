@@ -11,13 +11,13 @@ import torch
 from rich.console import Console
 
 from core.errors import BadInput
-from orchestrator.cost import CostModel
+from orchestrator.console.estimate import cost_model
+from orchestrator.console.overrides import grid_spec
+from orchestrator.costs.cost import CostModel
+from orchestrator.costs.memory import MemoryModel, memory_class
+from orchestrator.costs.paces import pace_of
 from orchestrator.ending import Clock
-from orchestrator.estimate import cost_model
 from orchestrator.frontier import Frontier
-from orchestrator.memory import MemoryModel, memory_class
-from orchestrator.overrides import grid_spec
-from orchestrator.paces import pace_of
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress
 from orchestrator.run import Driver

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from orchestrator.memory import memory_class
-from orchestrator.overrides import with_overrides
+from orchestrator.console.overrides import with_overrides
+from orchestrator.costs.memory import memory_class
 from orchestrator.plan import make_plan
 from tasks.node import TRAINING
 from tests.chaos.cluster_faults import ClusterScene

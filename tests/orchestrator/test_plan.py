@@ -11,7 +11,7 @@ from core.unlearn import METHODS
 from orchestrator.plan import make_plan
 from orchestrator.recipes import RECIPES, digits, full
 from orchestrator.search import searched
-from orchestrator.variants import base_name
+from orchestrator.specs.variants import base_name
 from tasks.node import REVISIONS, canonical, make_node
 
 

@@ -12,12 +12,12 @@ from core.models import build
 from core.models.weights import file_digest
 from core.quant import QuantSpec
 from orchestrator import grid, load_model
-from orchestrator.overrides import with_overrides
+from orchestrator.console.overrides import with_overrides
 from orchestrator.places import make_place
 from orchestrator.plan import make_plan
+from orchestrator.reports.tables import build_tables
 from orchestrator.spec import parse_spec
 from orchestrator.store import read_rows
-from orchestrator.tables import build_tables
 from tasks.failures import attempt
 from tasks.job import Job
 from tasks.store import Store

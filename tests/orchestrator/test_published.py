@@ -10,11 +10,11 @@ from fake_results import Fake, small_spec
 
 from core.metrics.gap import FIGURES
 from core.models import MODELS
-from orchestrator.beside import beside, pairs_of
+from orchestrator.papers.published import COMPARED, Published, find_published, published_rows
 from orchestrator.plan import Cell, make_plan
-from orchestrator.published import COMPARED, Published, find_published, published_rows
 from orchestrator.recipes import RECIPES
-from orchestrator.tables import build_tables
+from orchestrator.reports.beside import beside, pairs_of
+from orchestrator.reports.tables import build_tables
 from tasks.store import Store
 
 AT = Cell("cifar10", "resnet18", "4w4a", "random", 0.1, 1, "qmul")
@@ -26,7 +26,7 @@ def found(**changes) -> list[tuple[int, float]]:
 
 class TestRows:
     def test_every_row_of_the_file_is_there_as_printed(self):
-        text = files("orchestrator").joinpath("published.csv").read_text("utf-8")
+        text = files("orchestrator.papers").joinpath("published.csv").read_text("utf-8")
         printed = list(csv.DictReader(text.splitlines()))
         rows = published_rows()
         assert len(rows) == len(printed) == 158

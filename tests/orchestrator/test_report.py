@@ -11,9 +11,10 @@ from fake_results import Fake, small_spec
 from rich.console import Console
 
 from core.metrics.gap import FIGURES
-from orchestrator import render, words
+from orchestrator import words
 from orchestrator.plan import make_plan
 from orchestrator.report import build_tables, print_tables, write_report
+from orchestrator.reports import render
 from orchestrator.store import read_rows
 from tasks.store import Store
 from tasks.uri import public
@@ -373,7 +374,7 @@ class TestFiles:
                 assert f"<code>{fake.rows[key].selected[:12]}</code>" in page
 
     def test_parquet_holds_all_rows(self, uri):
-        from orchestrator.parquet import as_table
+        from orchestrator.rows.parquet import as_table
         from tasks.record import SCHEMA, from_parquet
 
         fake = filled(uri)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from fake_results import Fake, small_spec
 
-from orchestrator.charts.theme import DARK_CARD
 from orchestrator.grid import main
 from orchestrator.report import write_report
+from orchestrator.reports.charts.theme import DARK_CARD
 from tasks.store import Store
 from tests.browser import browser, needs_browser
 from tests.pictures.report import NARROW, WIDE, draw_all, opened, pictures_by

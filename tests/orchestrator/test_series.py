@@ -6,10 +6,10 @@ import io
 import pytest
 from fake_results import Fake, small_spec
 
-from orchestrator.charts.page import make_charts
-from orchestrator.found import read_grid
 from orchestrator.report import write_report
-from orchestrator.series import all_series
+from orchestrator.reports.charts.page import make_charts
+from orchestrator.reports.found import read_grid
+from orchestrator.reports.series import all_series
 from orchestrator.spec import SearchSpec
 from tasks.store import Store
 

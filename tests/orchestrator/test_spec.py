@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import BadInput
-from orchestrator.overrides import grid_spec, with_overrides
+from orchestrator.console.overrides import grid_spec, with_overrides
 from orchestrator.recipes import RECIPES, digits
 from orchestrator.spec import PAPER_METHODS, GridSpec
 

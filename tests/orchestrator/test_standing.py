@@ -8,7 +8,8 @@ import pytest
 from fake_results import Fake, small_spec
 from rich.console import Console
 
-from orchestrator import grid, standing
+from orchestrator import grid
+from orchestrator.console import standing
 from orchestrator.plan import make_plan
 from tasks.lease import STALE, Lease, this_driver
 from tasks.record import to_parquet

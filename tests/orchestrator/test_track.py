@@ -9,10 +9,10 @@ import pytest
 from fake_results import Fake, small_spec
 
 from core.metrics.gap import FIGURES
-from orchestrator.colours import colour_of
+from orchestrator.reports.colours import colour_of
 from orchestrator.track import Mirror, tracking_uri
-from orchestrator.track_notes import FILTERS
-from orchestrator.track_views import VIEWS
+from orchestrator.tracking.notes import FILTERS
+from orchestrator.tracking.views import VIEWS
 from tasks.record import Record
 from tasks.store import Store
 

@@ -9,8 +9,8 @@ from fake_results import Fake, small_spec
 
 from core.metrics.gap import FIGURES
 from orchestrator.track import Mirror, tracking_uri
-from orchestrator.track_artifacts import cell_files
-from orchestrator.track_notes import FILTERS
+from orchestrator.tracking.artifacts import cell_files
+from orchestrator.tracking.notes import FILTERS
 from tasks.store import Store
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")

@@ -8,10 +8,10 @@ from fake_results import Fake, small_spec
 from rich.console import Console
 
 from orchestrator import grid
-from orchestrator.estimate import cost_model, plan_facts, print_plan
+from orchestrator.console.estimate import cost_model, plan_facts, print_plan
+from orchestrator.console.tree import Branch, make_tree
 from orchestrator.plan import make_plan
 from orchestrator.recipes import RECIPES
-from orchestrator.tree import Branch, make_tree
 from tasks.store import Store
 
 

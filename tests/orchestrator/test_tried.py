@@ -1,9 +1,9 @@
 import pytest
 from fake_results import Fake, small_spec
 
-from orchestrator.entries import collect
 from orchestrator.plan import make_plan
-from orchestrator.tried import edges_of, ends, point_of, tried_of
+from orchestrator.reports.tried import edges_of, ends, point_of, tried_of
+from orchestrator.rows.entries import collect
 from tasks.store import Store
 
 

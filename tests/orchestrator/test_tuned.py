@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import pytest
 from grid_command import rows, write_spec
 
-from orchestrator import grid, tuned
-from orchestrator.cells import TunedCell
+from orchestrator import grid
 from orchestrator.plan import make_plan
 from orchestrator.run import Driver
+from orchestrator.searching import tuned
+from orchestrator.searching.cells import TunedCell
+from orchestrator.searching.tuned import CellBrackets, CellSearcher
 from orchestrator.spec import parse_spec
 from orchestrator.trials import Search
-from orchestrator.tuned import CellBrackets, CellSearcher
 from tasks import ray_executor
 from tasks.record import Candidate
 from tests import landscape

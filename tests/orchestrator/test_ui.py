@@ -7,7 +7,8 @@ import pytest
 from fake_results import Fake, small_spec
 
 from core.errors import BadInput
-from orchestrator import grid, ui
+from orchestrator import grid
+from orchestrator.console import ui
 from orchestrator.track import Mirror, tracking_uri
 from tasks.store import Store
 

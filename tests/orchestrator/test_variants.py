@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.errors import BadInput
 from core.unlearn import METHODS
 from orchestrator import words
-from orchestrator.variants import parse_method, released_options, undone_ablation, worded
+from orchestrator.specs.variants import parse_method, released_options, undone_ablation, worded
 
 NAMES = [name for name in METHODS if name != "retrain"]
 

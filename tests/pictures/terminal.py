@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.frontier import Frontier
-from orchestrator.held import stored_grid
 from orchestrator.plan import make_plan
 from orchestrator.progress import Progress, counts_of
+from orchestrator.rows.held import stored_grid
 from tasks.store import Store
 from tests.browser import browser, page
 

@@ -1,0 +1,1 @@
+"""Four papers: the grids behind their tables and figures, and what Q-MUL's printed."""

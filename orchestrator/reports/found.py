@@ -1,0 +1,40 @@
+"""What a store says about a grid: its rows, and everything that reports make of them."""
+
+from dataclasses import dataclass
+
+from orchestrator.plan import Plan
+from orchestrator.reports.tables import Table, tables_of
+from orchestrator.reports.tried import Tried, tried_of
+from orchestrator.rows.entries import Entry, collect
+from orchestrator.rows.older import Older, find_older
+from orchestrator.rows.parquet import Row
+from orchestrator.spec import GridSpec
+from orchestrator.store import read_rows
+from tasks.store import Store
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a store says about a grid. everything: all rows of the store. rows: those of the plan's nodes, by key.
+
+    repairs: a line for each part that was broken. older: rows outside the plan that an older revision made, by key.
+    tried: every finished trial.
+    """
+
+    everything: list[Row]
+    rows: dict[str, Row]
+    repairs: list[str]
+    older: dict[str, Older]
+    entries: list[Entry]
+    tables: list[Table]
+    tried: list[Tried]
+
+
+def read_grid(store: Store, spec: GridSpec, plan: Plan) -> Found:
+    """What the store holds now: rows, tables, and what an older revision made."""
+    everything, repairs = read_rows(store)
+    rows = {row["key"]: row for row in everything if row["key"] in plan.nodes}
+    older = find_older(store, plan, everything)
+    entries = collect(plan, rows.values(), {one.now for one in older.values()})
+    tried = tried_of(plan, entries, rows)
+    return Found(everything, rows, repairs, older, entries, tables_of(spec, entries, rows, tried), tried)

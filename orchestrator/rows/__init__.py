@@ -1,0 +1,1 @@
+"""Rows as the store holds them, and the grids that they belong to."""

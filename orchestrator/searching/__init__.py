@@ -1,0 +1,1 @@
+"""Searches that Ray Tune runs, as one stage of a grid."""

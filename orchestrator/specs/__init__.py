@@ -1,0 +1,1 @@
+"""What a grid's specification is made of."""
