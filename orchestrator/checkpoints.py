@@ -11,7 +11,7 @@ from orchestrator import places
 from orchestrator.plan import Cell, make_plan
 from orchestrator.rows import held
 from orchestrator.rows.entries import Entry, Row, collect
-from orchestrator.searching.searches import expand
+from orchestrator.searches import expand
 from orchestrator.store import read_rows
 from tasks import warm
 from tasks.store import Corrupt, Store

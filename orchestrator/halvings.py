@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from orchestrator.search import Part, halving
-from orchestrator.searching.searches import Ledger, parts, schedule
+from orchestrator.searches import Ledger, parts, schedule
 from orchestrator.trials import Search
 from tasks.measuring import candidate, deciding_gap
 from tasks.node import Node

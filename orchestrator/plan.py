@@ -42,7 +42,7 @@ class Plan:
     setting, such as original:mnemonic.
     left_out: methods of the grid that cannot forget what a problem asks for, with the reason in one line.
     searches: the select node that reads each search node. What a search comes to is not in the plan before it
-    has, see `orchestrator.searching.searches`.
+    has, see `orchestrator.searches`.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)

@@ -9,15 +9,15 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from orchestrator.console.upkeep import keep_selected_only
 from orchestrator.costs.cost import CostModel
 from orchestrator.ending import Clock, Summary, out_of_memory, unwritten
 from orchestrator.frontier import Frontier, State
 from orchestrator.halvings import Halving
 from orchestrator.plan import Plan
 from orchestrator.progress import Progress
-from orchestrator.searching.searches import Ledger, drop_states, finish, widen
+from orchestrator.searches import Ledger, drop_states, finish, widen
 from orchestrator.spec import GridSpec
+from orchestrator.upkeep import keep_selected_only
 from tasks.errors import Unavailable
 from tasks.executors import Executor
 from tasks.job import Job, Outcome, Place

@@ -18,7 +18,7 @@ from orchestrator.costs.paces import pace_of
 from orchestrator.plan import Plan
 from orchestrator.printing import say_facts
 from orchestrator.recipes import RECIPES
-from orchestrator.searching.searches import expected
+from orchestrator.searches import expected
 from orchestrator.spec import GridSpec
 from tasks.node import TRAINING
 from tasks.store import Store

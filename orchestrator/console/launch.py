@@ -8,8 +8,7 @@ import torch
 from rich.console import Console
 
 from core.errors import BadInput
-from orchestrator import places
-from orchestrator.console import upkeep
+from orchestrator import places, upkeep
 from orchestrator.console.closing import failure_lines, look_further, outcome_line, retry_lines
 from orchestrator.console.estimate import cost_model, plan_facts, print_plan
 from orchestrator.console.options import FAILED, Options
@@ -25,7 +24,7 @@ from orchestrator.reports.against import Against
 from orchestrator.reports.found import Found, read_grid
 from orchestrator.rows import held
 from orchestrator.run import Driver
-from orchestrator.searching.searches import expand
+from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
 from orchestrator.track import Mirror, tracking_uri
 from tasks.executors import Executor, make_executor

@@ -9,7 +9,7 @@ from core.unlearn import METHODS
 from orchestrator import words
 from orchestrator.costs.cost import CostModel
 from orchestrator.plan import Cell, Plan
-from orchestrator.searching.searches import expected
+from orchestrator.searches import expected
 from orchestrator.spec import GridSpec
 from orchestrator.specs.spec_parts import LimitSpec
 from orchestrator.specs.variants import base_name

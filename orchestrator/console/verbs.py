@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from core.errors import BadInput
-from orchestrator.console import upkeep
+from orchestrator import upkeep
 from orchestrator.console.closing import look_further, missing_lines
 from orchestrator.console.estimate import plan_facts, print_plan
 from orchestrator.console.launch import report_files, run
@@ -19,7 +19,7 @@ from orchestrator.report import export_charts, print_found
 from orchestrator.reports.against import compare_stores
 from orchestrator.reports.against_text import print_against
 from orchestrator.reports.found import read_grid
-from orchestrator.searching.searches import expand
+from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
 from orchestrator.track import Mirror, tracking_uri
 from tasks.lease import Lease

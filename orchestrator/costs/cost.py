@@ -12,7 +12,7 @@ from core.data import DATASETS, DatasetInfo, dataset_info
 from core.models import model_info
 from orchestrator.costs.memory import MemoryModel
 from orchestrator.costs.paces import NetworkPace, Pace, image_work
-from orchestrator.searching.searches import expected
+from orchestrator.searches import expected
 from orchestrator.specs.spec_parts import LimitSpec
 from orchestrator.specs.variants import base_name
 from tasks.node import TRAINING, Node

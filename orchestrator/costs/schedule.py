@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.frontier import Frontier
 from orchestrator.plan import Plan
-from orchestrator.searching.searches import expected, parts, schedule
+from orchestrator.searches import expected, parts, schedule
 from orchestrator.trials import Search
 from tasks.node import Node
 from tasks.resources import cluster_capacity

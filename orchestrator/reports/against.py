@@ -15,7 +15,7 @@ from orchestrator.reports.found import Found, read_grid
 from orchestrator.reports.noise import noise_floor
 from orchestrator.rows import held
 from orchestrator.rows.entries import Entry, Row
-from orchestrator.searching.searches import expand
+from orchestrator.searches import expand
 from orchestrator.spec import GridSpec
 from tasks.store import Store
 

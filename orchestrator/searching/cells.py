@@ -11,7 +11,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from orchestrator.search import GOLDEN, Point, rounded
-from orchestrator.searching.searches import Ledger, parts, schedule
+from orchestrator.searches import Ledger, parts, schedule
 from orchestrator.trials import Search
 from tasks.node import Node
 from tasks.record import Candidate

@@ -4,8 +4,8 @@ from functools import partial
 from typing import Any
 
 from orchestrator.run import Driver
+from orchestrator.searches import parts
 from orchestrator.searching.cells import TunedCell
-from orchestrator.searching.searches import parts
 from orchestrator.searching.tuned import tuned
 from tasks.job import Outcome
 from tasks.node import Node

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.plan import make_plan
-from orchestrator.searching.searches import expand
+from orchestrator.searches import expand
 from orchestrator.spec import GridSpec, SearchSpec
 from tasks.store import Store
 from tests.chaos import grids

@@ -7,7 +7,7 @@ import pytest
 
 from core.checkpoint import WEIGHTS
 from core.errors import BadInput
-from orchestrator.console.upkeep import quarantine_broken
+from orchestrator.upkeep import quarantine_broken
 from tasks.node import make_node
 from tasks.record import Record
 from tasks.result import PREDICTIONS

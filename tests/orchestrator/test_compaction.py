@@ -7,13 +7,12 @@ import pytest
 from fake_results import Fake, small_spec
 from grid_command import write_spec
 
-from orchestrator import grid, load_results
+from orchestrator import grid, load_results, upkeep
 from orchestrator import store as reading
-from orchestrator.console import upkeep
-from orchestrator.console.upkeep import compact
 from orchestrator.plan import make_plan
 from orchestrator.rows import merged
 from orchestrator.store import read_rows
+from orchestrator.upkeep import compact
 from tasks.lease import Lease
 from tasks.store import Store
 

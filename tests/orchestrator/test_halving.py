@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from orchestrator import grid
 from orchestrator.plan import make_plan
 from orchestrator.search import halving, rungs
-from orchestrator.searching.searches import expand
+from orchestrator.searches import expand
 from orchestrator.spec import parse_spec
 from tasks import nodes
 from tasks.node import REVISIONS

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from core.unlearn import METHODS
 from orchestrator import grid, load_results
-from orchestrator.console.upkeep import compact
 from orchestrator.plan import make_plan
 from orchestrator.report import write_report
 from orchestrator.reports.found import read_grid
 from orchestrator.rows.older import find_older, groups, notice
 from orchestrator.store import read_rows
+from orchestrator.upkeep import compact
 from tasks.node import REVISIONS, make_node, revision_of
 from tasks.store import Store
 

@@ -14,7 +14,7 @@ from orchestrator.costs.paces import as_in_the_paper
 from orchestrator.costs.schedule import cpu_workers, longest_path, simulate, with_searches
 from orchestrator.plan import Plan, make_plan
 from orchestrator.recipes import digits, full
-from orchestrator.searching.searches import expected
+from orchestrator.searches import expected
 from tasks.node import TRAINING, Node
 
 

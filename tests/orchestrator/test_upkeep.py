@@ -3,7 +3,7 @@
 import os
 import time
 
-from orchestrator.console.upkeep import remove_leftovers
+from orchestrator.upkeep import remove_leftovers
 from tasks.store import Store
 
 
