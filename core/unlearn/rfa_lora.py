@@ -151,4 +151,4 @@ def _targets(problem: Problem, params: RFAParams, before: Features, seed: int) -
 
 
 # No range is published: FT's learning rates.
-METHOD = Method("rfa_lora", "RFA (LoRA)", RFAParams, lr_range(1e-3, 1e-1), rfa_lora)
+METHOD = Method("rfa_lora", "RFA-LoRA", RFAParams, lr_range(1e-3, 1e-1), rfa_lora)
