@@ -41,6 +41,14 @@ def epoch_facts(entry: Entry, rows: Mapping[str, Row]) -> dict[int, dict[str, fl
     return {epoch: facts for epoch, facts in sorted(found.items()) if set(NORMS) <= facts.keys()}
 
 
+def first_facts(model: Row) -> dict[str, float]:
+    """What a training told once, or first."""
+    found: dict[str, float] = {}
+    for fact in model.get("curve") or ():
+        found.setdefault(fact["name"], fact["value"])
+    return found
+
+
 def ratio(facts: Mapping[str, float]) -> float | None:
     """The forget set's gradient norm over the retain set's; None where the latter vanishes."""
     forget, retain = (facts[name] for name in NORMS)

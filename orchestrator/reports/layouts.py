@@ -62,6 +62,7 @@ MEASURES: dict[str, Measure] = {
     "ef": Measure(lambda line: line.closeness.get("ef"), ("original", "reference", "method"), 2, _of_class),
     "ag": Measure(lambda line: line.ag, ("original", "method")),
     "seconds": Measure(lambda line: line.seconds, ("reference", "method"), None),
+    "trainable": Measure(lambda line: line.trainable, ("method",), 1),
     "flip_rate": Measure(lambda line: line.flip_rate, ("method",), 2, _of_codes),
 }
 
@@ -88,6 +89,7 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         Layout("JS divergence to Retrain on D_r", "js_retain", "nats", "lower", FEATURES),
         Layout("JS divergence to Retrain on D_t", "js_test", "nats", "lower", FEATURES),
         Layout("MIA, forgotten images taken for never seen", "mia", "%", "nearest", FEATURES),
+        Layout("Parameters that train, of methods that train a part", "trainable", "%", "neither", FEATURES),
         Layout("Training time (RTE)", "seconds", "s", "lower", FEATURES),
     ),
     "cross_table": CROSS,

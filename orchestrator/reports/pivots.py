@@ -118,12 +118,13 @@ def _coordinates(at: Cell) -> tuple[str, ...]:
 def _rows(layout: Layout, measure: Measure, tables: Sequence[Table]) -> tuple[PivotRow, ...]:
     columns = [_column(layout, measure, table) for table in tables]
     lines = {line.method: line for table in tables for line in table.lines if line.role in measure.roles}
-    return tuple(
+    rows = (
         PivotRow(
             method, lines[method].title, lines[method].role, tuple(c.get(method, Value()) for c in columns)
         )
         for method in _originals_beside(list(lines))
     )
+    return tuple(row for row in rows if any(value.figure or value.hole for value in row.values))
 
 
 def _originals_beside(methods: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from core.unlearn import METHODS
 from orchestrator.plan import Cell
+from orchestrator.reports.curves import first_facts
 from orchestrator.reports.tried import point_of
 from orchestrator.rows.entries import Entry, Row
 from orchestrator.specs.variants import base_name, hook_label, label_options, without_option
@@ -94,17 +95,9 @@ def _point(entry: Entry, row: Row, option: str, known: Mapping[Cell, Row], rows:
     params = json.loads(row["params"] or "{}")
     value = None if option in point_of(row["tried"]) else params.get(option)
     asked = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-    facts = _facts(rows.get(row["model"]) or {})
+    facts = first_facts(rows.get(row["model"]) or {})
     original = known.get(entry.cell._replace(method=_original(entry.cell.method, params)))
     return Point(entry, row, asked, facts.get(share_fact(option)), facts.get(STORED), original)
-
-
-def _facts(model: Row) -> dict[str, float]:
-    """What a trial told once, or first."""
-    found: dict[str, float] = {}
-    for fact in model.get("curve") or ():
-        found.setdefault(fact["name"], fact["value"])
-    return found
 
 
 def _original(label: str, params: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from orchestrator import words
 from orchestrator.costs.effort import effort_text
 from orchestrator.plan import Cell, Plan
 from orchestrator.reports.beside import Beside, beside
-from orchestrator.reports.curves import NormTable, norm_table
+from orchestrator.reports.curves import NormTable, first_facts, norm_table
 from orchestrator.reports.figures import Figure, figure
 from orchestrator.reports.noise import Floor, Near, floor_text, nearness, noise_floor
 from orchestrator.reports.tried import Tried, edges_of, tried_of
@@ -31,7 +31,8 @@ class Line:
 
     mark: rank of its AG. near: what the noise floor does not tell its AG apart from; None where that is not
     judged. closeness: what rows say of `CLOSENESS`. flip_rate, step_drift: share of integer weight codes changed,
-    and mean relative change of the learned steps, against the original, in percent.
+    and mean relative change of the learned steps, against the original, in percent. trainable: parameters that
+    trained, in percent, of a method that says so.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Line:
     closeness: dict[str, Figure] = field(default_factory=dict)
     flip_rate: Figure | None = None
     step_drift: Figure | None = None
+    trainable: Figure | None = None
     params: str = ""
     hole: str = ""
     mark: Mark = ""
@@ -118,7 +120,7 @@ def _edges(tried: Sequence[Tried]) -> tuple[str, ...]:
 
 def _table(spec: GridSpec, at: Cell, methods: dict[str, list[Entry]], rows: Mapping[str, Row]) -> Table:
     floor = noise_floor([entry.row for entry in methods.get("retrain", ()) if entry.row])
-    lines = _marked([_line(name, entries) for name, entries in methods.items()], floor)
+    lines = _marked([_line(name, entries, rows) for name, entries in methods.items()], floor)
     everything = [entry for entries in methods.values() for entry in entries]
     scenario = words.scenario(at.scenario, at.amount)
     return Table(
@@ -138,7 +140,7 @@ def _means(line: Line) -> dict[str, float | None]:
     return means | {"ag": line.ag.mean if line.ag else None}
 
 
-def _line(method: str, entries: list[Entry]) -> Line:
+def _line(method: str, entries: list[Entry], rows: Mapping[str, Row]) -> Line:
     role: Role = (
         "original"
         if base_name(method) == words.ORIGINAL
@@ -161,6 +163,7 @@ def _line(method: str, entries: list[Entry]) -> Line:
         closeness={name: figure(values) for name in CLOSENESS if (values := _values(name, done))},
         flip_rate=_percent("flip_rate", done),
         step_drift=_percent("step_drift", done),
+        trainable=_trainable(done, rows),
         params=_params(role, done),
         hole="",
     )
@@ -189,6 +192,14 @@ def _values(name: str, done: list[Entry]) -> list[float]:
 
 def _percent(name: str, done: list[Entry]) -> Figure | None:
     values = [100 * share for share in _values(name, done)]
+    return figure(values) if values else None
+
+
+def _trainable(done: list[Entry], rows: Mapping[str, Row]) -> Figure | None:
+    """The fact of that name, a share, of the models whose evaluations were chosen."""
+    models = (rows.get(entry.row["model"]) for entry in done if entry.row)
+    told = (first_facts(model or {}).get("trainable") for model in models)
+    values = [100 * share for share in told if share is not None]
     return figure(values) if values else None
 
 

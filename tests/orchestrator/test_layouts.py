@@ -18,11 +18,17 @@ from orchestrator.reports.layouts import AVERAGE_GAP, LAYOUTS, MEASURES
 from orchestrator.reports.layouts_text import WIDEST, key_text, layouts_latex, layouts_markdown
 from orchestrator.reports.pivots import decimals, pivots
 from tasks.node import Node
+from tasks.record import EpochFact
 from tasks.store import Store
 
 
 class Measured(Fake):
-    """With the error on the forgotten class, and a selected model's distances to Retrain."""
+    """With the error on the forgotten class, a selected model's distances to Retrain, and what RFA trains."""
+
+    def _trial(self, node: Node) -> dict:
+        trial = super()._trial(node)
+        said = [EpochFact(epoch=0, name="trainable", value=0.07)] * (node.inputs["method"] == "rfa_lora")
+        return trial | {"curve": [*trial["curve"], *said]}
 
     def _evaluate(self, node: Node) -> dict:
         return super()._evaluate(node) | {"ef": 100 * share(node.key, "ef")}
@@ -82,6 +88,13 @@ def set_means(figure, means, **where):
             row[figure] = means[row["method"]]
 
     return change
+
+
+def test_the_share_that_trains_stands_where_a_method_says_it():
+    trains = found(filled("rfa_table", seeds=(1,)))["trainable"]
+    assert [(row.method, row.values[0].figure.mean) for row in trains.rows] == [
+        ("rfa_lora", pytest.approx(7))
+    ]
 
 
 @pytest.mark.parametrize("recipe", LAYOUTS)
