@@ -4,8 +4,9 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.tracking.values import Point
@@ -79,6 +80,8 @@ class Tracker:
         # nothing to wait for on the way to a database, and one in a file lets one writer in at a time
         self.lanes = LANES if is_server(uri) else 1
         self.runs: dict[str, Run] = {}
+        self._used: set[Data] = set()
+        self._first_use = Lock()
         self._adopt(only)
 
     def _adopt(self, only: str) -> None:
@@ -150,11 +153,18 @@ class Tracker:
         run.reference = tags.get("reference", run.reference)
 
     def use(self, run: Run, data: "Data") -> None:
-        """Records what a run was computed from; a second time changes nothing."""
+        """Records what a run was computed from; a second time changes nothing.
+
+        A data set's first use is made alone: MLflow looks for it and adds it in two steps, and of two calls at once
+        that both find nothing one fails.
+        """
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         entity = Dataset(data.name, data.digest, "local", data.source, profile=data.profile)
-        self._client.log_inputs(run.id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+        inputs = [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])]
+        with nullcontext() if data in self._used else self._first_use:
+            self._client.log_inputs(run.id, inputs)
+        self._used.add(data)
 
     def attach(self, run: Run, files: Mapping[str, str]) -> None:
         """Adds text files to a run, in the place of those of the same name."""

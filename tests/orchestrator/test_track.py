@@ -3,6 +3,7 @@ import os
 import random
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from fake_results import Fake, small_spec
 from core.metrics.gap import FIGURES
 from orchestrator.reports.colours import colour_of
 from orchestrator.track import Mirror, tracking_uri
+from orchestrator.tracking.client import Data, Run
 from orchestrator.tracking.notes import FILTERS
 from orchestrator.tracking.views import VIEWS
 from tasks.record import Record
@@ -377,6 +379,23 @@ def test_a_server_that_goes_away_is_caught_up_with_by_sync(fake, database, monke
     assert mirror.sync() > 0
     assert mirror.warning is None
     assert len(runs(fake, database)) == 10
+    mirror.close()
+
+
+def test_the_first_use_of_a_data_set_is_made_alone(fake, database, monkeypatch):
+    mirror, begun, ended = mirror_of(fake, database), [], []
+
+    def use(run_id, _inputs):
+        begun.append(len(ended))
+        time.sleep(0.05)
+        ended.append(run_id)
+
+    monkeypatch.setattr(mirror._tracker._client, "log_inputs", use)
+    data = Data("images", "digest", "{}", "{}")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: mirror._tracker.use(Run(str(number)), data), range(4)))
+    assert begun[0] == 0
+    assert min(begun[1:]) >= 1
     mirror.close()
 
 
