@@ -48,12 +48,19 @@ def workers_killed(drivers: Drivers, folder: Path, expected: Expected, times: in
         for number in range(times):
             scene.wait_for(5 + number * 60 // times)
             time.sleep(draw.uniform(0, 0.05))
-            pids = working(cluster.raylets)
-            if pids:
+            if pids := _soon_working(cluster.raylets):
                 os.kill(draw.choice(pids), signal.SIGKILL)
                 hit += 1
         assert driver.wait() == 0, driver.errors[-3000:]
     return scene.audit("worker SIGKILL", hit, expected, "two raylets of one make-believe GPU")
+
+
+def _soon_working(raylets: list[int], seconds: float = 3) -> list[int]:
+    """The workers at work, as soon as there are any; between two nodes there are none."""
+    until = time.monotonic() + seconds
+    while not (pids := working(raylets)) and time.monotonic() < until:
+        time.sleep(0.01)
+    return pids
 
 
 def raylet_killed(drivers: Drivers, folder: Path, expected: Expected) -> Finding:
