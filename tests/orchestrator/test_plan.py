@@ -39,7 +39,7 @@ def changed(spec, **fields):
         ("cross_table", 2 * (len(METHODS) - 3), 4, 2),  # amnesiac has an original of its own
         ("cross_table_class", 2 * len(METHODS), 6, 2),  # and mnemonic, whose fine-tuning takes any
         ("mnemonic_table", 2 * 2 * 6 * 3, 2 * 2 * 2 * 3, 2 * 2 * 3),
-        ("amnesiac_figure", 3 * 2 * 13, 3 * 2 * 10, 3 * 2),
+        ("amnesiac_figure", 3 * 2 * 16, 3 * 2 * 10, 3 * 2),
         ("rfa_table", 2 * 2 * 7 * 3, 2 * 2 * 3, 2 * 2 * 3),
     ],
 )
