@@ -164,7 +164,8 @@ def test_helpers_end_with_their_executor_whatever_they_are_at(place, tiny):
     (helper,) = set(active_children()) - before
     executor.close()
     helper.join(60)
-    assert helper.exitcode is not None
+    with pytest.raises(ProcessLookupError):  # the pool's own thread may have taken its exit code
+        os.kill(helper.pid, 0)
 
 
 @pytest.mark.slow
