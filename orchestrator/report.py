@@ -31,7 +31,6 @@ from orchestrator.reports.failures import by_kind, clean, failures_of
 from orchestrator.reports.found import Found, read_grid
 from orchestrator.reports.latex import latex_tables
 from orchestrator.reports.pivots import pivots
-from orchestrator.reports.series import all_series
 from orchestrator.reports.tables import Table, build_tables
 from orchestrator.rows.entries import Entry
 from orchestrator.rows.older import groups, notice
@@ -86,49 +85,60 @@ def write_report(
     results.parquet has every row of the store, and a column more: superseded_by, for a row that an older revision
     made the key of the node that takes its place. against: another grid that stands in the report too.
     """
+    found = found or read_grid(store, spec, plan)
+    turned = pivots(spec.recipe, found.tables)
+    page = _page(store, spec, plan, found) | {
+        "pivots": turned,
+        "warnings": [clean(line) for line in (*plan.omissions, *warnings, *found.repairs)],
+        "against": against,
+        "against_markdown": against_markdown(against) if against else "",
+    }
+    _put_data(store, found)
+    latex = latex_tables(spec, found.tables, layouts_text.layouts_latex(spec.recipe, turned))
+    store.put("report/tables.tex", latex.encode())
+    _put_or_remove(store, "report/layouts.csv", layouts_text.layouts_csv(turned) if turned else None)
+    _put_or_remove(store, "report/against.csv", against_csv(against) if against else None)
+    store.put("report/report.md", _template("report.md.j2").render(page).encode())
+    store.put("report/index.html", _template("report.html.j2").render(page).encode())
+    return ReportFiles(*(_address(store, f"report/{n}") for n in ("index.html", "report.md", "results.csv")))
+
+
+def _page(store: Store, spec: GridSpec, plan: Plan, found: Found) -> dict[str, Any]:
+    """What the templates show of the grid by itself."""
     from orchestrator.reports.charts.page import (  # Altair is a second that other verbs need not wait
         make_charts,
         scripts,
     )
 
-    found = found or read_grid(store, spec, plan)
-    rows, entries, tables = found.rows, found.entries, found.tables
-    failures = failures_of(store, plan, rows.values())
-    turned = pivots(spec.recipe, tables)
-    charts = make_charts(tables, entries, found.tried, rows)
-    page = {
-        "tables": tables,
-        "pivots": turned,
-        "summary": _summary(store, plan, list(rows.values()), entries),
+    rows = list(found.rows.values())
+    failures = failures_of(store, plan, rows)
+    return {
+        "recipe": spec.recipe,
+        "tables": found.tables,
+        "summary": _summary(store, plan, rows, found.entries),
         "failures": failures,
         "failure_groups": by_kind(failures),
-        "charts": charts,
+        "charts": make_charts(found),
         "scripts": scripts(),
-        "keys": [(table.title, _keys(table, entries)) for table in tables],
+        "keys": [(table.title, _keys(table, found.entries)) for table in found.tables],
         "older": groups(found.older),
         "older_count": len(found.older),
         "older_notice": notice(found.older),
-        "warnings": [clean(line) for line in (*plan.omissions, *warnings, *found.repairs)],
         "rerun": f"python -m orchestrator.grid run --store {shlex.quote(store.uri)} --retry-failed",
         "yaml": _yaml(spec),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "recipe": spec.recipe,
-        "against": against,
-        "against_markdown": against_markdown(against) if against else "",
     }
+
+
+def _put_data(store: Store, found: Found) -> None:
+    """Writes the rows, and what was made of them, at full precision."""
     store.put("report/results.parquet", _parquet(found))
-    store.put("report/results.csv", results_csv.results_csv(entries, tables).encode())
+    store.put("report/results.csv", results_csv.results_csv(found.entries, found.tables).encode())
     store.put("report/trials.csv", results_csv.trials_csv(found.tried).encode())
-    store.put("report/gradient_norms.csv", results_csv.norms_csv(entries, rows).encode())
-    latex = latex_tables(spec, tables, layouts_text.layouts_latex(spec.recipe, turned))
-    store.put("report/tables.tex", latex.encode())
-    _put_or_remove(store, "report/layouts.csv", layouts_text.layouts_csv(turned) if turned else None)
-    series = all_series(entries, rows)
-    _put_or_remove(store, "report/options.csv", results_csv.options_csv(series) if series else None)
-    _put_or_remove(store, "report/against.csv", against_csv(against) if against else None)
-    store.put("report/report.md", _template("report.md.j2").render(page).encode())
-    store.put("report/index.html", _template("report.html.j2").render(page).encode())
-    return ReportFiles(*(_address(store, f"report/{n}") for n in ("index.html", "report.md", "results.csv")))
+    store.put("report/gradient_norms.csv", results_csv.norms_csv(found.entries, found.rows).encode())
+    _put_or_remove(
+        store, "report/options.csv", results_csv.options_csv(found.series) if found.series else None
+    )
 
 
 def _put_or_remove(store: Store, name: str, text: str | None) -> None:
@@ -154,7 +164,7 @@ def export_charts(store: Store, found: Found) -> list[str]:
     from orchestrator.reports.charts.files import write_charts
     from orchestrator.reports.charts.page import make_charts
 
-    return write_charts(store, make_charts(found.tables, found.entries, found.tried, found.rows))
+    return write_charts(store, make_charts(found))
 
 
 def print_found(console: "Console", found: Found) -> None:

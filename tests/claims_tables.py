@@ -11,7 +11,7 @@ from orchestrator.reports.figures import figure
 
 FOLDER = Path(__file__).parent / "results"
 CLASS, RANDOM = FOLDER / "cross_table_class.csv", FOLDER / "cross_table.csv"
-SHARES = FOLDER / "amnesiac_figure.csv"
+SHARES, MNEMONIC = FOLDER / "amnesiac_figure.csv", FOLDER / "mnemonic.csv"
 QUANTS = ("fp", "4w4a")
 COLUMNS = {CLASS: ("ef", "ta", "activation_forget", "ag"), RANDOM: ("fa", "ta", "mia", "ag")}
 PLACES = {"activation_forget": 2}
@@ -65,6 +65,20 @@ def share_rows() -> Iterator[str]:
         yield f"| {arch} {quant} | " + " | ".join(cells) + " |"
 
 
+def mnemonic_rows() -> Iterator[str]:
+    """A line for each network: E_F and A_R before and after mnemonic code, seed by seed."""
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    with MNEMONIC.open() as lines:
+        for row in csv.DictReader(lines):
+            values = found.setdefault((row["quant"], row["method"]), {"ef": [], "ta": []})
+            for name in values:
+                values[name].append(float(row[name]))
+    for quant in QUANTS:
+        before, after = found[quant, "original:mnemonic"], found[quant, "mnemonic"]
+        cells = (", ".join(f"{v:.1f}" for v in at[name]) for name in ("ef", "ta") for at in (before, after))
+        yield f"| {quant} | " + " | ".join(cells) + " |"
+
+
 if __name__ == "__main__":
-    for made in (cross_rows(CLASS), cross_rows(RANDOM), share_rows()):
+    for made in (cross_rows(CLASS), cross_rows(RANDOM), mnemonic_rows(), share_rows()):
         print("\n".join(made), end="\n\n")

@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 
 from core.unlearn import METHODS
-from tests.claims_tables import CLASS, RANDOM, cross_rows, read, share_rows
+from tests.claims_tables import CLASS, RANDOM, cross_rows, mnemonic_rows, read, share_rows
 
 PAGE = Path(__file__).parents[1].joinpath("core", "CLAIMS.md").read_text()
 SCENARIOS = {CLASS: "class", RANDOM: "random"}
 ROWS = [row for path in SCENARIOS for row in cross_rows(path)]
 
 
-@pytest.mark.parametrize("row", [*ROWS, *share_rows()], ids=lambda row: row.split("|")[1].strip())
+@pytest.mark.parametrize(
+    "row", [*ROWS, *mnemonic_rows(), *share_rows()], ids=lambda row: row.split("|")[1].strip()
+)
 def test_the_page_prints_what_was_measured(row):
     assert row in PAGE
 

@@ -1,8 +1,10 @@
 """What a store says about a grid: its rows, and everything that reports make of them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from orchestrator.plan import Plan
+from orchestrator.reports.series import Series, all_series
 from orchestrator.reports.tables import Table, tables_of
 from orchestrator.reports.tried import Tried, tried_of
 from orchestrator.rows.entries import Entry, collect
@@ -28,6 +30,11 @@ class Found:
     entries: list[Entry]
     tables: list[Table]
     tried: list[Tried]
+
+    @cached_property
+    def series(self) -> list[Series]:
+        """Variants along one option, for charts and their file."""
+        return all_series(self.entries, self.rows)
 
 
 def read_grid(store: Store, spec: GridSpec, plan: Plan) -> Found:

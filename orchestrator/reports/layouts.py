@@ -82,12 +82,14 @@ LAYOUTS: dict[str, tuple[Layout, ...]] = {
         Layout("Accuracy on D_f (FA)", "fa", "%", "nearest", FEATURES),
         Layout("Accuracy on D_r (RA)", "ra", "%", "nearest", FEATURES),
         Layout("Accuracy on D_t (TA)", "ta", "%", "nearest", FEATURES),
-        Layout("Activation distance to Retrain on D_f", "activation_forget", "L2", "lower", FEATURES),
-        Layout("Activation distance to Retrain on D_r", "activation_retain", "L2", "lower", FEATURES),
-        Layout("Activation distance to Retrain on D_t", "activation_test", "L2", "lower", FEATURES),
-        Layout("JS divergence to Retrain on D_f", "js_forget", "nats", "lower", FEATURES),
-        Layout("JS divergence to Retrain on D_r", "js_retain", "nats", "lower", FEATURES),
-        Layout("JS divergence to Retrain on D_t", "js_test", "nats", "lower", FEATURES),
+        *(
+            Layout(f"{what} to Retrain on {where}", f"{kind}_{name}", unit, "lower", FEATURES)
+            for kind, what, unit in (
+                ("activation", "Activation distance", "L2"),
+                ("js", "JS divergence", "nats"),
+            )
+            for name, where in (("forget", "D_f"), ("retain", "D_r"), ("test", "D_t"))
+        ),
         Layout("MIA, forgotten images taken for never seen", "mia", "%", "nearest", FEATURES),
         Layout("Parameters that train, of methods that train a part", "trainable", "%", "neither", FEATURES),
         Layout("Training time (RTE)", "seconds", "s", "lower", FEATURES),

@@ -39,7 +39,7 @@ def charts(curve=3, **changes) -> tuple[Fake, Charts]:
     fake = Fake(store, small_spec(**changes), curve=curve)
     fake.fill()
     found = read_grid(store, fake.spec, fake.plan)
-    return fake, make_charts(found.tables, found.entries, found.tried, found.rows)
+    return fake, make_charts(found)
 
 
 def parts(value, name):

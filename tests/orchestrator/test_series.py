@@ -33,7 +33,7 @@ def series(*methods, **changes):
 
 
 def charts(found):
-    return make_charts(found.tables, found.entries, found.tried, found.rows)
+    return make_charts(found)
 
 
 def names(made):

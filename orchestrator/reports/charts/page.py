@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -15,10 +15,9 @@ from orchestrator.reports.charts.data import overview_data, problem_data, scope_
 from orchestrator.reports.charts.overview import overview_chart
 from orchestrator.reports.charts.parts import Chart, Data, Rows, Scope
 from orchestrator.reports.charts.theme import THEMES
-from orchestrator.reports.series import all_series
-from orchestrator.reports.tables import Table
+from orchestrator.reports.found import Found
 from orchestrator.reports.tried import Tried
-from orchestrator.rows.entries import Entry, Row
+from orchestrator.rows.entries import Entry
 
 OVERVIEW = "overview"
 T = TypeVar("T", Entry, Tried)
@@ -72,19 +71,17 @@ class Charts:
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def make_charts(
-    tables: Sequence[Table], entries: Sequence[Entry], tried: Sequence[Tried], rows: Mapping[str, Row]
-) -> Charts:
+def make_charts(found: Found) -> Charts:
     """The charts of every table that has something to show, and one over all where there are several."""
-    series = all_series(entries, rows)
-    scope, made = scope_of(tables, tried, series), {name: make() for name, make in CHARTS.items()}
-    by_entry, by_trial = _by_problem(entries), _by_problem(tried)
+    tables, series = found.tables, found.series
+    scope, made = scope_of(tables, found.tried, series), {name: make() for name, make in CHARTS.items()}
+    by_entry, by_trial = _by_problem(found.entries), _by_problem(found.tried)
     data: dict[str, Data] = {}
     problems = []
     for number, table in enumerate(tables, 1):
         at, name = _problem(table.at), str(number)
         here = [one for one in series if _problem(one.points[0].entry.cell) == at]
-        data[name] = problem_data(table, by_entry.get(at, []), by_trial.get(at, []), rows, here)
+        data[name] = problem_data(table, by_entry.get(at, []), by_trial.get(at, []), found.rows, here)
         problems.append(_shown(made, name, data[name], scope, file_stem(table.at), table.title))
     overview = None
     if len(tables) > 1:
