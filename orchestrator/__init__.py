@@ -1,19 +1,14 @@
-"""From a grid's specification to its comparison: plan, run, store, track, report."""
+"""From a grid's specification to its comparison: spec, plan, run, results, report, with a command line in front.
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+Its rooms, each of which may use those before it: `spec`, `environment`, `plan`, `search` and `results`, `run`,
+`tracking` and `report`, `cli`. `grid` is the command.
+"""
+
+from typing import TYPE_CHECKING
+
+from core.door import door
 
 if TYPE_CHECKING:
-    from orchestrator.checkpoints import load_model
-    from orchestrator.store import load_results
-
-__all__ = ["load_model", "load_results"]
-
-_WHERE = {"load_model": "orchestrator.checkpoints", "load_results": "orchestrator.store"}
-
-
-def __getattr__(name: str) -> Any:
-    """`from orchestrator import load_results`, without making every command import a table library."""
-    if name not in _WHERE:
-        raise AttributeError(f"module 'orchestrator' has no attribute '{name}'")
-    return getattr(import_module(_WHERE[name]), name)
+    from orchestrator.results import load_model as load_model, load_results as load_results
+else:
+    __getattr__, __dir__, __all__ = door(__name__, __file__)

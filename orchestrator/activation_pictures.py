@@ -14,20 +14,19 @@ import typer
 from torch import nn
 
 from core.checkpoint import write_atomically
-from core.data.loader import Images, Transform
+from core.data import Images, Transform
 from core.errors import BadInput
-from core.metrics.activation_maps import activation_maps
-from orchestrator import checkpoints, places, words
+from core.metrics import activation_maps
+from orchestrator import environment
+from orchestrator.cli import speak_any_encoding
 from orchestrator.grid import exit_code
 from orchestrator.plan import Cell
-from orchestrator.printing import speak_any_encoding
-from orchestrator.reports.activation_figure import FORMATS, PictureRow, picture
-from orchestrator.rows import held
-from orchestrator.rows.entries import Entry, Row
-from tasks import warm
-from tasks.node import Node
+from orchestrator.report import FORMATS, PictureRow, picture
+from orchestrator.results import Entry, Row, known_grids, models
+from orchestrator.spec import titles
+from tasks import Node
+from tasks.nodes import node_data, warm
 from tasks.store import Store
-from tasks.training import node_data
 
 
 def draw(store: Store, methods: str | Sequence[str], out: Path, images: int = 6, **wanted: Any) -> None:
@@ -64,11 +63,11 @@ class _Unlearned(NamedTuple):
 
     @property
     def title(self) -> str:
-        return words.title(self.entry.cell.method)
+        return titles.title(self.entry.cell.method)
 
 
 def _unlearned(store: Store, method: str, wanted: dict[str, Any]) -> _Unlearned:
-    row, entry = checkpoints.find(store, method, wanted)
+    row, entry = models.find(store, method, wanted)
     trial = store.nodes([row["model"]])[row["model"]]
     if trial.kind != "trial" or entry.reference is None:
         raise BadInput(
@@ -108,14 +107,14 @@ def _equal(one: nn.Module, other: nn.Module) -> bool:
 
 
 def _network(store: Store, key: str) -> nn.Module:
-    return checkpoints.load_node(store, key, torch.device("cpu"))
+    return models.load_node(store, key, torch.device("cpu"))
 
 
 def _forgotten(store: Store, trial: Node, count: int) -> tuple[Images, Transform]:
     """The first images of a trial's forget set, on the CPU, and how its networks read them."""
-    spec = held.stored_grid(store)
+    spec = known_grids.stored_grid(store)
     assert spec is not None  # it named the trial
-    place = replace(places.make_place(spec, store.address), device="cpu")
+    place = replace(environment.make_place(spec, store.address), device="cpu")
     data = node_data(trial, place, store)
     return data.train.select(warm.node_split(data.train.labels, trial.inputs).forget[:count]), data.transform
 
@@ -129,9 +128,12 @@ def _certain(model: nn.Module, images: Images, transform: Transform) -> list[str
 
 def _heading(cell: Cell) -> str:
     """Which problem, and how to read the numbers and the maps that are dark all over."""
-    network, forgotten = f"{words.title(cell.arch)} {cell.quant}", words.scenario(cell.scenario, cell.amount)
+    network, forgotten = (
+        f"{titles.title(cell.arch)} {cell.quant}",
+        titles.scenario(cell.scenario, cell.amount),
+    )
     return (
-        f"{words.title(cell.dataset)} · {network} · {forgotten} · seed {cell.seed}\n"
+        f"{titles.title(cell.dataset)} · {network} · {forgotten} · seed {cell.seed}\n"
         "in percent: the network's probability of the label; all dark: nothing speaks for it"
     )
 
@@ -151,7 +153,7 @@ def _command(
     """Class activation maps of forgotten images: before and after each method, and Retrain's."""
     forgotten = {"amount": ratio} if label is None else {"scenario": "class", "amount": float(label)}
     at: dict[str, Any] = {"dataset": dataset, "arch": arch, "quant": quant, "seed": seed, **forgotten}
-    draw(Store(places.store_uri(store, "")), method, out, images, **at)
+    draw(Store(environment.store_uri(store, "")), method, out, images, **at)
 
 
 def main(arguments: list[str] | None = None) -> int:

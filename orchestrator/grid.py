@@ -11,9 +11,8 @@ import typer
 from rich.console import Console
 
 from core.errors import BadInput, unknown
-from orchestrator.console import completion, manual
-from orchestrator.printing import speak_any_encoding
-from tasks.errors import Unavailable
+from orchestrator.cli import completion, help as manual, speak_any_encoding
+from tasks import Unavailable
 
 EXECUTORS = ("ray", "inline")
 SCRIPT = "unlearn-grid"  # as pyproject installs it; a shell completes commands, not `python -m`
@@ -90,9 +89,7 @@ def grid(
     against: Against = None,
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
-    from orchestrator.console import verbs
-    from orchestrator.console.opening import open_grid
-    from orchestrator.console.options import Options
+    from orchestrator.cli import Options, open_grid, verbs
 
     if verb not in verbs.VERBS:
         raise unknown("verb", verb, verbs.VERBS)

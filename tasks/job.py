@@ -22,7 +22,7 @@ class Place:
     they are divided. checkpoint_epochs: epochs between two states that a training leaves to go on from.
     gpu_share: GPUs of a slot; below 1, a worker may take no more than this share of the memory. An executor
     that packs by measured memory sets it for every node. compiled: architectures whose training is
-    compiled, see `core.forward`; must_compile: also where torch finds no compiler, which is then an error.
+    compiled, see `core.train.forward`; must_compile: also where torch finds no compiler, which is then an error.
     weights: by architecture, where the file lies that a network starts from; which file it is, the node says.
     """
 

@@ -78,7 +78,7 @@ def make_node(
 
 
 def whole_trial(node: Node) -> str:
-    """The key of a trial run to its end, from that of any part of it (see `until` in `orchestrator.trials`)."""
+    """The key of a trial run to its end, from that of any part of it, which has `until` among its inputs."""
     inputs = {name: value for name, value in node.inputs.items() if name != "until"}
     return make_node(node.kind, node.parents, inputs).key
 

@@ -7,7 +7,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.reports.figures import figure
+from orchestrator.report.intervals import figure
 
 FOLDER = Path(__file__).parent / "results"
 CLASS, RANDOM = FOLDER / "cross_table_class.csv", FOLDER / "cross_table.csv"

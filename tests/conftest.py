@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator import grid
-from orchestrator.recipes import digits
-from orchestrator.spec import GridSpec
+from orchestrator.spec.recipes import digits
+from orchestrator.spec.specification import GridSpec
 
 
 @pytest.fixture(autouse=True, scope="session")

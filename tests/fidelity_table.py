@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.reports.figures import figure
+from orchestrator.report.intervals import figure
 
 STORED = Path(__file__).parent / "results" / "fidelity.csv"
 FIGURES = ("fa", "ra", "ta", "mia", "ag")

@@ -13,11 +13,12 @@ from pathlib import Path
 from core.checkpoint import WEIGHTS
 from core.errors import Diverged
 from core.metrics.gap import FIGURES
-from tasks import nodes, ray_executor
+from tasks.executors import on_ray
+from tasks.executors.tune_trial import TuneTrial
 from tasks.node import TRAINING
-from tasks.result import PREDICTIONS, Result
-from tasks.store import Store
-from tasks.tune_trial import TuneTrial
+from tasks.nodes import dispatch
+from tasks.nodes.result import PREDICTIONS, Result
+from tasks.store.store import Store
 
 LOG, DIVERGE = "LANDSCAPE_LOG", "LANDSCAPE_DIVERGE"  # a file for every trial that runs; a learning rate
 
@@ -74,7 +75,7 @@ class LandscapeTrial(TuneTrial):
     """The actor with these nodes."""
 
     def setup(self, config, place):
-        nodes._FUNCTIONS.update(NODES)
+        dispatch._FUNCTIONS.update(NODES)
         super().setup(config, place)
 
 
@@ -88,11 +89,11 @@ def winners(store_uri):
     return found
 
 
-class LandscapeWorker(ray_executor._Worker):
+class LandscapeWorker(on_ray._Worker):
     """The executor's worker with these nodes."""
 
     def run(self, job):
-        nodes._FUNCTIONS.update(NODES)
+        dispatch._FUNCTIONS.update(NODES)
         return super().run(job)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from core.metrics.gap import mismatched_accuracy
 from core.unlearn import METHODS
-from orchestrator.recipes import SWITCHES
+from orchestrator.spec.recipes import SWITCHES
 from tests.fidelity_table import STORED, read, rows
 
 PAGE = Path(__file__).parents[1].joinpath("core", "FIDELITY.md").read_text()

@@ -1,122 +1,33 @@
-"""Datasets: where they lie, how they are read, and the arrays everything else works on."""
+"""Images and labels: which data sets there are, how each format is read, who is forgotten, and batches.
 
-import os
-import tempfile
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+`load` gives the arrays of a data set, `split` the images to forget, to retain and to validate on. Knows nothing of
+networks or methods. A data set is an entry of `DATASETS`, a format a file in `readers/`.
+"""
 
-import torch
+from typing import TYPE_CHECKING
 
-from core.data.cache import cached
-from core.data.catalog import DATASETS, DatasetInfo, dataset_info
-from core.data.locate import decoded, identity, located
-from core.data.source import Images, Labels
-from core.data.statistics import Channels, channel_statistics
-from core.data.subset import stratified
-from core.errors import BadInput
+from core.door import door
 
-__all__ = ["DATASETS", "Dataset", "DatasetInfo", "Limit", "dataset_info", "load"]
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A dataset in memory-mapped arrays (private copies on write), ready for any device.
-
-    Images are uint8 (N, 3, H, W), labels int64 (N,). `mean` and `std` are for pixels scaled to 0..1.
-    `crop_padding` (pixels, 0 = none) and `flip` are the training augmentation. `digest` is the SHA-256 over
-    the whole decoded dataset, before any limit; `source` says in words what it was read from.
-    """
-
-    name: str
-    train_images: torch.Tensor
-    train_labels: torch.Tensor
-    test_images: torch.Tensor
-    test_labels: torch.Tensor
-    classes: int
-    mean: Channels
-    std: Channels
-    crop_padding: int
-    flip: bool
-    digest: str
-    source: str
-
-
-@dataclass(frozen=True)
-class Limit:
-    """How many images to keep of each split; None keeps all."""
-
-    train: int | None = None
-    test: int | None = None
-
-
-def load(
-    name: str,
-    root: Path | None,
-    *,
-    cache: Path | None = None,
-    limit: Limit | None = None,
-    seed: int = 0,
-    download: bool = False,
-) -> Dataset:
-    """Read the dataset `name` from the first of its sources that lies under `root`, through the cache.
-
-    Nothing but `cache` (default: `<root>/.unlearn-grid-cache`) is written, unless `download` brings files
-    that lie nowhere under `root`. `limit` keeps a subset of each split in which the classes keep their
-    proportions, drawn with `seed`. Raises BadInput, one line, for an unknown name, data that is missing or
-    damaged (the line names the files and both ways to get them), and a limit below the number of classes.
-    """
-    info, limit = dataset_info(name), limit or Limit()
-    _check(limit, name, info.classes)
-    base = _base(info, root)
-    source, files = located(info, base, download)
-    arrays, digest = cached(
-        cache or _default_cache(root),
-        name,
-        identity(info, source, files, base),
-        partial(decoded, info, source, files),
+if TYPE_CHECKING:
+    from core.data.catalog import (
+        DATASETS as DATASETS,
+        DatasetInfo as DatasetInfo,
+        dataset_info as dataset_info,
     )
-    classes = info.classes or int(arrays.train_labels.max()) + 1
-    _check(limit, name, classes)
-    mean, std = (info.mean, info.std) if info.mean and info.std else channel_statistics(arrays.train_images)
-    return Dataset(
-        name,
-        *_taken(arrays.train_images, arrays.train_labels, limit.train, (seed, 0)),
-        *_taken(arrays.test_images, arrays.test_labels, limit.test, (seed, 1)),
-        classes=classes,
-        mean=mean,
-        std=std,
-        crop_padding=info.crop_padding,
-        flip=info.flip,
-        digest=digest,
-        source=source.words,
+    from core.data.dataset import Dataset as Dataset, Limit as Limit, load as load
+    from core.data.loader import (
+        Batch as Batch,
+        Images as Images,
+        Transform as Transform,
+        batches as batches,
+        concat as concat,
+        plain_batches as plain_batches,
     )
-
-
-def _check(limit: Limit, name: str, classes: int) -> None:
-    for split, size in (("train", limit.train), ("test", limit.test)):
-        if size is not None and size < classes:
-            raise BadInput(f"limit of {size} {split} images: {name} has {classes} classes, take as many")
-
-
-def _base(info: DatasetInfo, root: Path | None) -> Path:
-    """The data root, which only a dataset that needs no file can do without."""
-    if root is None and all(source.wanted() for source in info.sources):
-        raise BadInput(f"{info.name} needs a data root (data.root) to read its files from")
-    return root if root is not None else Path()
-
-
-def _default_cache(root: Path | None) -> Path:
-    # of the user's own under the shared temporary folder
-    alone = Path(tempfile.gettempdir()) / f"unlearn-grid-cache-{os.getuid()}"
-    return alone if root is None else root / ".unlearn-grid-cache"
-
-
-def _taken(
-    images: Images, labels: Labels, size: int | None, entropy: tuple[int, int]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The split, or a subset of `size` of it."""
-    if size is not None and size < len(labels):
-        kept = stratified(labels, size, entropy)
-        images, labels = images[kept], labels[kept]
-    return torch.from_numpy(images), torch.from_numpy(labels)
+    from core.data.splits import (
+        Scenario as Scenario,
+        Split as Split,
+        pool_indices as pool_indices,
+        split as split,
+    )
+else:
+    __getattr__, __dir__, __all__ = door(__name__, __file__)

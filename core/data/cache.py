@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from core.data.source import Arrays
+from core.data.readers import Arrays
 from core.errors import BadInput
 
 MANIFEST = "manifest.json"

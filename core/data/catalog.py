@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from core.data.cifar_pickle import CifarPickle, published
-from core.data.digits import Digits
 from core.data.download import Remote
-from core.data.idx_files import IdxFiles
-from core.data.idx_files import published as published_idx
-from core.data.image_folder import ImageFolder
-from core.data.med_npz import MedNpz, organamnist
-from core.data.parquet_table import ParquetTable
-from core.data.source import Source
+from core.data.readers import (
+    CifarPickle,
+    Digits,
+    IdxFiles,
+    ImageFolder,
+    MedNpz,
+    ParquetTable,
+    Source,
+    SvhnMat,
+    TinyFolder,
+    organamnist,
+    published_cifar,
+    published_idx,
+)
 from core.data.statistics import Channels
-from core.data.svhn_mat import SvhnMat
-from core.data.tiny_folder import TinyFolder
 from core.errors import BadInput, unknown
 
 FOLDER, FOLDER_PIXELS = "folder:", 64
@@ -87,7 +91,7 @@ DATASETS: dict[str, DatasetInfo] = {
                 archive="cifar-10-python.tar.gz",
                 train=tuple(f"data_batch_{number}" for number in range(1, 6)),
                 test=("test_batch",),
-                official=partial(published, "CIFAR10"),
+                official=partial(published_cifar, "CIFAR10"),
             ),
             ParquetTable("cifar10"),
         ),
@@ -109,7 +113,7 @@ DATASETS: dict[str, DatasetInfo] = {
                 archive="cifar-100-python.tar.gz",
                 train=("train",),
                 test=("test",),
-                official=partial(published, "CIFAR100"),
+                official=partial(published_cifar, "CIFAR100"),
             ),
             ParquetTable("cifar100"),
         ),

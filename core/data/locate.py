@@ -5,7 +5,7 @@ from typing import Any
 
 from core.data.catalog import DatasetInfo
 from core.data.download import fetch
-from core.data.source import Arrays, Source
+from core.data.readers import Arrays, Source
 from core.errors import BadInput
 
 Files = tuple[Path, ...]

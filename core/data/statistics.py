@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from core.data.source import Images
+from core.data.readers import Images
 
 Channels = tuple[float, float, float]
 

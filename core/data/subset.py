@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from core.data.source import Labels
+from core.data.readers import Labels
 
 Indices = npt.NDArray[np.int64]
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from core.errors import BadInput
-from core.metrics.svc import TrainedSVC, train_svc
+from core.metrics.svm import TrainedSVC, train_svc
 
 _NODES = 24  # of the interpolation; its own error is then far below that of the sums it interpolates
 _MARGIN = 1e-3  # a hundred times what rounding can do to a decision of 50,000 support vectors

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.data.loader import Images, Transform
+from core.data import Images, Transform
 from core.errors import BadInput
 from core.metrics.distances import activation_distance, js_divergence
 from core.metrics.predictions import DAMAGE, probabilities

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.data.loader import Images, Transform, plain_batches
+from core.data import Images, Transform, plain_batches
 from core.errors import BadInput
 
 # what numpy, zipfile and zlib raise on bytes that are no such file

@@ -2,14 +2,14 @@
 
 from torch import nn
 
-from core.data.loader import Images, Transform
+from core.data import Images, Transform
 from core.metrics.predictions import predict
 
 LARGEST, SMALLEST, SHARE = 512, 64, 10  # images: a tenth costs 3 to 4 % of a training epoch over all of them
 
 
 class RetainSample:
-    """RA on a sample, for `core.train.fit`'s `after_epoch`. Draws nothing, and of the model changes nothing.
+    """RA on a sample, for `core.train.loop.fit`'s `after_epoch`. Draws nothing, and of the model changes nothing.
 
     The sample is a tenth of the images, at least 64 and at most 512, evenly spread over them, so that it is the
     same in every run. An original has forgotten nothing: for it the images are all that it is trained on.

@@ -1,71 +1,23 @@
-"""The methods. Adding one is a file with its function and `METHOD`, and a line here."""
+"""The methods: `METHODS`, the signature that all of them share, and how they take part in an original's training.
 
-from core.errors import BadInput, unknown
-from core.unlearn import (
-    amnesiac,
-    bad_teacher,
-    finetune,
-    gradient_ascent,
-    influence,
-    l1_sparse,
-    label_flip,
-    mnemonic,
-    mnemonic_finetune,
-    partial_ascent,
-    qmul,
-    qmul_no_agr,
-    qmul_no_sl,
-    random_labels,
-    retrain,
-    rfa_lora,
-    salun,
-    scrub,
-    sfdn,
-    ssd,
-    unsir,
-)
-from core.unlearn.base import Method, Problem, Range, UnlearnParams
+A method is one file with its function, hyper-parameters and published search range, and a line in `methods.py`.
+Knows networks, data and the loop; nothing of grids, stores or workers.
+"""
 
-__all__ = ["METHODS", "Method", "Problem", "Range", "UnlearnParams", "unknown_method"]
+from typing import TYPE_CHECKING
 
-METHODS: dict[str, Method] = {
-    "retrain": retrain.METHOD,
-    "ft": finetune.METHOD,
-    "ga": gradient_ascent.METHOD,
-    "iu": influence.METHOD,
-    "rl": random_labels.METHOD,
-    "l1_sparse": l1_sparse.METHOD,
-    "salun": salun.METHOD,
-    "qmul": qmul.METHOD,
-    "qmul_no_sl": qmul_no_sl.METHOD,
-    "qmul_no_agr": qmul_no_agr.METHOD,
-    "ssd": ssd.METHOD,
-    "sfdn": sfdn.METHOD,
-    "scrub": scrub.METHOD,
-    "bad_teacher": bad_teacher.METHOD,
-    "unsir": unsir.METHOD,
-    "label_flip": label_flip.METHOD,
-    "partial_ascent": partial_ascent.METHOD,
-    "rfa_lora": rfa_lora.METHOD,
-    "mnemonic": mnemonic.METHOD,
-    "mnemonic_ft": mnemonic_finetune.METHOD,
-    "amnesiac": amnesiac.METHOD,
-}
+from core.door import door
 
-ABLATED = "_no_"  # between a method's name and the part that an ablation leaves out
-
-
-def unknown_method(name: str) -> BadInput:
-    """The error for a name outside METHODS; an ablation of a method without any names those there are.
-
-    >>> unknown_method("ft_no_sl").args[0]
-    "method 'ft_no_sl': ft has no ablation; qmul has qmul_no_sl and qmul_no_agr"
-    """
-    ablations: dict[str, list[str]] = {}
-    for ablation in (known for known in METHODS if ABLATED in known):
-        ablations.setdefault(ablation.partition(ABLATED)[0], []).append(ablation)
-    whole, ablated, _ = name.partition(ABLATED)
-    if not ablated or whole not in METHODS or whole in ablations:
-        return unknown("method", name, METHODS)
-    having = "; ".join(f"{owner} has {' and '.join(names)}" for owner, names in ablations.items())
-    return BadInput(f"method '{name}': {whole} has no ablation; {having}")
+if TYPE_CHECKING:
+    from core.unlearn.base import (
+        Method as Method,
+        Problem as Problem,
+        Range as Range,
+        UnlearnParams as UnlearnParams,
+    )
+    from core.unlearn.hooks import Participant as Participant, Training as Training
+    from core.unlearn.methods import ABLATED as ABLATED, METHODS as METHODS, unknown_method as unknown_method
+    from core.unlearn.retrain import RetrainParams as RetrainParams, train_from_scratch as train_from_scratch
+    from core.unlearn.shared import Memory as Memory, Shared as Shared
+else:
+    __getattr__, __dir__, __all__ = door(__name__, __file__)

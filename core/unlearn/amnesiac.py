@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.data.loader import Batch, batches
+from core.data import Batch, batches
 from core.errors import BadInput, Diverged
 from core.quant import keep_valid_
 from core.train import LearningRate, OnEpoch, Params, TrainParams, fit

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.data.loader import Batch, batches, concat
-from core.models.init import initialise_
+from core.data import Batch, batches, concat
+from core.models import initialise_
 from core.quant import calibrate_
 from core.train import OnEpoch, Positive, autocast, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range

@@ -8,8 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.data.loader import Images, Transform
-from core.data.splits import Scenario
+from core.data import Images, Scenario, Transform
 from core.errors import BadInput
 from core.train import NOTHING, Around, OnEpoch, Params, TrainParams
 from core.unlearn.hooks import Hook
@@ -39,7 +38,7 @@ class Problem:
     classes: number of classes.
     augment: normalisation and training augmentation of this dataset.
     device: where all of the above lives.
-    around: what surrounds the method's training, for `core.train.fit`.
+    around: what surrounds the method's training, for `core.train.loop.fit`.
     shared: what other trials on this problem computed already; None where there are none.
     kept: what the method's hook left beside the original, on the device, see `core.unlearn.hooks`.
     pretrained: for Retrain, whose model then has the weights of the file that its original started from.

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from core.data.loader import Images
+from core.data import Images
 
 Target = Literal["mean", "pair", "centroid"]
 

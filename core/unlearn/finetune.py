@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from core.data.loader import batches
+from core.data import batches
 from core.train import OnEpoch, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.gradient_norms import gradient_probe

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.loader import Batch
+from core.data import Batch
 from core.unlearn.parameters import Vector, filled
 
 Losses = Callable[[Tensor, Tensor], Tensor]  # logits BK, labels B -> losses, B first

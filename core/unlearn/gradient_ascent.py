@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from core.data.loader import Batch, batches
+from core.data import Batch, batches
 from core.train import LearningRate, OnEpoch, Positive, cross_entropy, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.gradient_norms import gradient_probe

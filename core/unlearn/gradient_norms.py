@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.loader import Batch, Images, plain_batches
-from core.forward import Forward, plain
+from core.data import Batch, Images, plain_batches
 from core.quant import quantizer_parameters
-from core.train import EpochFacts, Precision, autocast
+from core.train import EpochFacts, Forward, Precision, autocast, plain
 from core.unlearn.base import Problem, UnlearnParams
 from core.unlearn.parameters import normalisation_parameters
 
@@ -37,7 +36,7 @@ def gradient_norm(
             norm of the gradient of the mean loss over all images, in which batches may cancel.
         over: all trainable parameters, or weights alone: weights and biases of layers, without the parameters
             of quantizers and of normalisation layers.
-        precision, forward: how logits are computed, as in `core.train.fit`.
+        precision, forward: how logits are computed, as in `core.train.loop.fit`.
 
     No parameter, gradient slot or optimizer state is touched.
     """

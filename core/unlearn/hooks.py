@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from core.data.loader import Batch, Images, Transform
-from core.resume import Memory
+from core.data import Batch, Images, Transform
+from core.train import Memory
 
 Setting = Mapping[str, Any]
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.loader import Batch, Images, plain_batches
+from core.data import Batch, Images, plain_batches
 from core.errors import Diverged
 from core.quant import keep_valid_
 from core.train import OnEpoch, Params

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from core.data.loader import batches
+from core.data import batches
 from core.quant import quantizer_parameters
 from core.train import OnEpoch, fit
 from core.unlearn.base import Method, Problem, Range, UnlearnParams

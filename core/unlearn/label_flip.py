@@ -9,7 +9,7 @@ import copy
 import torch
 from torch import nn
 
-from core.data.loader import batches, concat
+from core.data import batches, concat
 from core.train import OnEpoch, Positive, fit
 from core.unlearn.base import Method, Problem, Range
 from core.unlearn.gradient_norms import gradient_probe

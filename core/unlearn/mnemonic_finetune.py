@@ -8,7 +8,7 @@ import copy
 import torch
 from torch import nn
 
-from core.data.loader import concat
+from core.data import concat
 from core.train import LearningRate, OnEpoch, fit
 from core.unlearn.base import CLASS_WISE, Method, Problem, Range, UnlearnParams
 from core.unlearn.gradient_norms import gradient_probe

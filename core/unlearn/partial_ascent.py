@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from core.data.loader import batches, concat
+from core.data import batches, concat
 from core.train import LearningRate, OnEpoch, Positive, fit
 from core.unlearn.base import Method, Problem, Range
 from core.unlearn.gradient_ascent import ascent_loss

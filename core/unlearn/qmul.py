@@ -13,10 +13,9 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.loader import Batch, Images, batches, plain_batches
+from core.data import Batch, Images, batches, plain_batches
 from core.errors import BadInput
-from core.forward import fixed_size
-from core.train import EpochFacts, OnEpoch, cross_entropy, fit
+from core.train import EpochFacts, OnEpoch, cross_entropy, fit, fixed_size
 from core.unlearn.base import Method, Problem, Range, UnlearnParams
 from core.unlearn.gradient_norms import Norm, NormOver, gradient_norm, gradient_probe
 from core.unlearn.random_labels import Order, epoch_in_order, random_labels

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from core.data.loader import Batch, Images, batches, concat
+from core.data import Batch, Images, batches, concat
 from core.train import OnEpoch, TrainParams, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.gradient_norms import gradient_probe

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from core.data.loader import Batch, Images, Transform, batches
-from core.models.init import initialise_
+from core.data import Batch, Images, Transform, batches
+from core.models import initialise_
 from core.quant import calibrate_
 from core.train import NOTHING, Around, LearningRate, OnEpoch, Positive, TrainParams, fit
 from core.unlearn.base import Method, Problem

@@ -15,9 +15,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.data.loader import Batch, Images, batches, concat, plain_batches
-from core.forward import plain
-from core.train import Around, EpochFacts, LearningRate, OnEpoch, Positive, autocast, fit
+from core.data import Batch, Images, batches, concat, plain_batches
+from core.train import Around, EpochFacts, LearningRate, OnEpoch, Positive, autocast, fit, plain
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.feature_targets import Target, Targets, feature_targets
 from core.unlearn.gradient_norms import gradient_probe

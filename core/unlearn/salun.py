@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.data.loader import plain_batches
+from core.data import plain_batches
 from core.quant import quantizer_parameters
 from core.train import EpochFacts, OnEpoch, fit
 from core.unlearn.base import Method, Problem, Range

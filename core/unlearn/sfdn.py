@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from core.data.loader import plain_batches
+from core.data import plain_batches
 from core.quant import keep_valid_
 from core.train import OnEpoch, Params
 from core.unlearn.base import Method, Problem, Range

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from core.forward import compile_seconds
+from core.train import compile_seconds
 
 T = TypeVar("T")
 Memory = dict[Hashable, tuple[Any, float]]  # values with the seconds that they took

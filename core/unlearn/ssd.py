@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from core.data.loader import Images, concat, plain_batches
+from core.data import Images, concat, plain_batches
 from core.quant import keep_valid_
 from core.train import OnEpoch, Params
 from core.unlearn.base import Method, Problem, Range

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from core.data.loader import Batch, Images, Transform, batches
+from core.data import Batch, Images, Transform, batches
 from core.train import LearningRate, OnEpoch, Positive, fit
 from core.unlearn.base import CLASS_WISE, Method, Problem, UnlearnParams, lr_range
 from core.unlearn.gradient_norms import gradient_probe

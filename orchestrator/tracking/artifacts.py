@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from core.metrics.gap import FIGURES
-from orchestrator.tracking.values import gaps
-from tasks.record import Record
+from core.metrics import FIGURES
+from orchestrator.tracking.run_values import gaps
+from tasks import Record
 
 TABLE, CHART = "trials.csv", "search.svg"
 Row = dict[str, Any]

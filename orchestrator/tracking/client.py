@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.tracking.values import Point
+from orchestrator.tracking.run_values import Point
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -2,10 +2,9 @@
 
 import json
 
-from orchestrator import words
-from orchestrator.spec import GridSpec
+from orchestrator.spec import GridSpec, titles
 from orchestrator.tracking.client import Data
-from tasks.node import Node
+from tasks import Node
 from tasks.store import Manifest
 
 NOTE = "mlflow.note.content"
@@ -45,13 +44,13 @@ missing here.
 def run_note(spec: GridSpec, node: Node, store: str, weights: str | None) -> str:
     """What a run is, where its weights lie if they were kept, and how to go on from here."""
     i = node.inputs
-    what = words.title(i["method"])
+    what = titles.title(i["method"])
     if "tried" in i:
-        what += f" with {words.hyper_parameters(i['tried'])}"
+        what += f" with {titles.hyper_parameters(i['tried'])}"
     kept = [f"- weights: `{weights}`"] if weights else []
     lines = [
-        f"**{what}** on {words.title(i['dataset'])}, {words.title(i['arch'])}"
-        f" {i['quant']}, {words.scenario(i['scenario'], i['amount'])} forgotten, seed {i['seed']};"
+        f"**{what}** on {titles.title(i['dataset'])}, {titles.title(i['arch'])}"
+        f" {i['quant']}, {titles.scenario(i['scenario'], i['amount'])} forgotten, seed {i['seed']};"
         f" grid {spec.recipe}.",
         "",
         *kept,

@@ -1,8 +1,7 @@
 """Rows as the mirror reads them, and what a row means beside those of the same problem."""
 
 from orchestrator.plan import Cell, Plan
-from tasks.node import Node
-from tasks.record import Record
+from tasks import Node, Record
 from tasks.store import Corrupt, Manifest, Store
 
 

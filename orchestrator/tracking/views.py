@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from core.metrics.gap import FIGURES
+from core.metrics import FIGURES
 from orchestrator.spec import GridSpec
 from orchestrator.tracking.notes import NOTE, experiment_note
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from core.errors import unknown
-from orchestrator.costs.paces import FILE, write_pace
+from orchestrator.plan.costs.paces import FILE, write_pace
 from tests.bench.machine import facts
 from tests.bench.measure import FULL, QUICK, Comparison
 from tests.bench.output import JSON_FILE, PAGE, print_tables, write
@@ -31,7 +31,7 @@ def bench(only: Only = None, quick: Quick = False, write_paces: WritePaces = Fal
     """Measures what should be fast, side by side, and prints medians and ratios.
 
     A whole run also writes results.json and RESULTS.md beside this file, and the machine's pace, which `plan`
-    counts with, to orchestrator/costs/paces.json; with --only or --quick nothing is written, except the pace by
+    counts with, to orchestrator/plan/costs/paces.json; with --only or --quick nothing is written, except the pace by
     --write-paces. A missed target is shown, never an error: times depend on what else the machine does.
     """
     for name in only or ():

@@ -4,7 +4,7 @@ from tests.bench.measure import Comparison, Effort
 from tests.bench.training_step import Case
 from tests.bench.worker import timed_together
 
-RETURNED, KEPT = "returned, glibc's own way", "kept, core.allocator"
+RETURNED, KEPT = "returned, glibc's own way", "kept, core.train.allocator"
 
 
 def allocation(effort: Effort) -> list[Comparison]:

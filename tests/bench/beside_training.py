@@ -13,8 +13,8 @@ from core.metrics.mia import svc_mia
 from core.metrics.predictions import Predictions, pack
 from core.models import build
 from core.quant.export import flip_rate, weight_codes
-from orchestrator.costs.paces import Device
-from tasks.files import Files
+from orchestrator.plan.costs.paces import Device
+from tasks.store.files import Files
 from tests.bench.confidences import confidences
 from tests.bench.measure import side_by_side
 from tests.bench.pace_sizes import CLASSES, Timed, clock, named, network

@@ -9,10 +9,10 @@ from unittest.mock import patch
 import torch
 
 from core.data.loader import Batch
-from core.forward import Forward, compile_seconds, compiled, plain
 from core.models import MODELS
-from core.train import Around, TrainParams, fit
-from orchestrator.costs.paces import Device
+from core.train.forward import Forward, compile_seconds, compiled, plain
+from core.train.loop import Around, TrainParams, fit
+from orchestrator.plan.costs.paces import Device
 from tests.bench.measure import Comparison, Effort, side_by_side
 from tests.bench.pace_sizes import CLASSES, NETWORKS, Size, named, network
 from tests.bench.surroundings import as_in_a_node
@@ -33,7 +33,7 @@ def compiling(effort: Effort) -> list[Compiled]:
     """Training steps of both networks at their paper quantization, compiled and not.
 
     Compiling starts with nothing in torch's cache on disk. Whether it pays, `plan` decides by these two numbers,
-    see orchestrator/costs/compiling.py.
+    see orchestrator/plan/costs/compiling.py.
     """
     device: Device = "cuda" if torch.cuda.is_available() and not effort.tiny else "cpu"
     with as_in_a_node():

@@ -2,12 +2,13 @@
 
 from unittest.mock import patch
 
-from tasks import nodes, ray_executor
-from tasks.failures import attempt
+from tasks.executors import on_ray
 from tasks.job import Job, Outcome, Place
 from tasks.node import Node
-from tasks.result import Result
-from tasks.store import Store
+from tasks.nodes import dispatch
+from tasks.nodes.failures import attempt
+from tasks.nodes.result import Result
+from tasks.store.store import Store
 
 
 def do_nothing(_node: Node, _place: Place, _store: Store) -> Result:
@@ -16,12 +17,12 @@ def do_nothing(_node: Node, _place: Place, _store: Store) -> Result:
 
 
 def attempt_nothing(job: Job) -> Outcome:
-    """`tasks.failures.attempt` on a node whose function returns at once; runs in the worker's process."""
-    with patch.dict(nodes._FUNCTIONS, {job.node.kind: do_nothing}):
+    """`tasks.nodes.failures.attempt` on a node whose function returns at once; runs in the worker's process."""
+    with patch.dict(dispatch._FUNCTIONS, {job.node.kind: do_nothing}):
         return attempt(job)
 
 
-class IdleWorker(ray_executor._Worker):
+class IdleWorker(on_ray._Worker):
     """The executor's actor, with nodes that have nothing to do."""
 
     def run(self, job: Job) -> Outcome:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.places import code_revision
+from orchestrator.environment import code_revision
 
 Facts = dict[str, str | int]
 

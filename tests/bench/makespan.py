@@ -11,21 +11,22 @@ from unittest.mock import patch
 
 from rich.console import Console
 
-from orchestrator.costs.cost import CostModel
-from orchestrator.costs.paces import pace_of
-from orchestrator.ending import Clock
-from orchestrator.frontier import Frontier
-from orchestrator.places import make_place
-from orchestrator.plan import Plan, make_plan
-from orchestrator.progress import Progress
-from orchestrator.recipes import full
-from orchestrator.run import Driver
-from orchestrator.spec import GridSpec
-from tasks import nodes, ray_executor
+from orchestrator.environment import make_place
+from orchestrator.plan.costs.estimate import CostModel
+from orchestrator.plan.costs.paces import pace_of
+from orchestrator.plan.frontier import Frontier
+from orchestrator.plan.grid_plan import Plan, make_plan
+from orchestrator.run.driver import Driver
+from orchestrator.run.outcomes import Clock
+from orchestrator.run.progress import Progress
+from orchestrator.spec.recipes import full
+from orchestrator.spec.specification import GridSpec
+from tasks.executors import on_ray
+from tasks.executors.on_ray import RayExecutor
 from tasks.node import TRAINING
-from tasks.ray_executor import RayExecutor
+from tasks.nodes import dispatch
 from tasks.record import Record
-from tasks.store import Store
+from tasks.store.store import Store
 from tests.bench.measure import Comparison, Effort, Target, side_by_side
 from tests.bench.resume import _again, _here, _import_torch, _in_a_new_process
 from tests.bench.surroundings import as_in_a_node, private_ray, private_surroundings
@@ -73,8 +74,8 @@ def stub_nodes(unit: str) -> Iterator[None]:
     """Nodes of this process and of its workers sleep."""
     with (
         patch.dict(os.environ, {SECONDS: unit}),
-        patch.dict(nodes._FUNCTIONS, STUBS),
-        patch.object(ray_executor, "_Worker", StubWorker),
+        patch.dict(dispatch._FUNCTIONS, STUBS),
+        patch.object(on_ray, "_Worker", StubWorker),
     ):
         yield
 

@@ -9,11 +9,11 @@ from torch import nn
 
 from core.data.loader import Images, Transform, batches, concat
 from core.models import MODELS
-from core.train import TrainParams, fit
+from core.train.loop import TrainParams, fit
 from core.unlearn import METHODS, Method, Problem
 from core.unlearn.hooks import Training
-from orchestrator import words
-from orchestrator.costs.paces import Device
+from orchestrator.plan.costs.paces import Device
+from orchestrator.spec import titles
 from tests.bench.loading import MEAN, STD
 from tests.bench.measure import Comparison, Effort, side_by_side
 from tests.bench.pace_sizes import CLASSES, NETWORKS, clock, named, network
@@ -77,7 +77,7 @@ def cases(effort: Effort) -> list[Case]:
 def _compared(case: Case, repeats: int, warm_ups: int) -> Epochs:
     problem = problem_of(case)
     variants = {PLAIN: lambda: _plain(problem, case.batch)}
-    methods = {words.title(name): name for name in METHODS}
+    methods = {titles.title(name): name for name in METHODS}
     for title, name in methods.items():
         method = METHODS[name]
         suited = problem if "random" in method.scenarios else _by_class(problem)

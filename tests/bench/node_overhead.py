@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from orchestrator.plan import make_plan
-from orchestrator.recipes import digits
-from tasks import executors, ray_executor
-from tasks.executors import Executor, InlineExecutor
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.spec.recipes import digits
+from tasks.executors import executor, on_ray
+from tasks.executors.executor import Executor, InlineExecutor
+from tasks.executors.on_ray import RayExecutor
 from tasks.job import Job, Place
 from tasks.node import TRAINING, Kind, make_node
-from tasks.ray_executor import RayExecutor
 from tests.bench.idle import IdleWorker, attempt_nothing
 from tests.bench.measure import Comparison, Effort, Target, side_by_side
 from tests.bench.surroundings import as_in_a_node, private_ray, private_surroundings
@@ -78,8 +78,8 @@ def _after_a_pause(pair: Executors, jobs: Jobs, effort: Effort) -> Comparison:
 def idle_executors() -> Iterator[Executors]:
     """The two executors, the Ray one with a single slot; nothing they are given has anything to do."""
     with ExitStack() as stack:
-        stack.enter_context(patch.object(ray_executor, "_Worker", IdleWorker))
-        stack.enter_context(patch.object(executors, "attempt", attempt_nothing))
+        stack.enter_context(patch.object(on_ray, "_Worker", IdleWorker))
+        stack.enter_context(patch.object(executor, "attempt", attempt_nothing))
         inline, ray = InlineExecutor("cpu"), RayExecutor("cpu", 1.0, slots=1)
         stack.callback(ray.close)
         yield inline, ray

@@ -9,7 +9,7 @@ from core.models import build
 from core.quant import QuantSpec, calibrate_
 from core.unlearn import METHODS, Problem
 from core.unlearn.mnemonic import CODES
-from orchestrator import words
+from orchestrator.spec import titles
 from tests.bench.loading import MEAN, STD
 from tests.bench.measure import Comparison, Effort, side_by_side
 from tests.bench.surroundings import as_in_a_node
@@ -32,7 +32,7 @@ def one_shot(effort: Effort) -> list[Comparison]:
 
 def _compared(name: str, sizes: tuple[tuple[int, int], ...], repeats: int) -> Comparison:
     variants = {f"{k} classes, {n:,} images": _run(name, k, n) for k, n in sizes}
-    case = f"{words.title(name)}, ResNet-18 4w4a, width {WIDTH:g}, 32 px, 1 CPU thread"
+    case = f"{titles.title(name)}, ResNet-18 4w4a, width {WIDTH:g}, 32 px, 1 CPU thread"
     return Comparison("one_shot", case, "run", side_by_side(variants, repeats), baseline=next(iter(variants)))
 
 

@@ -9,8 +9,8 @@ from scipy.optimize import nnls
 
 from core.data.loader import Batch, Images, Transform
 from core.metrics.predictions import predict
-from core.train import TrainParams, fit
-from orchestrator.costs.paces import Device, image_work
+from core.train.loop import TrainParams, fit
+from orchestrator.plan.costs.paces import Device, image_work
 from tests.bench.beside_training import attacks, nodes
 from tests.bench.loading import MEAN, STD
 from tests.bench.measure import Effort, side_by_side
@@ -25,7 +25,7 @@ def pace(effort: Effort) -> list[Timed]:
     quickest training steps: per 10⁹ multiply-accumulates, per image moved through memory, which grows with
     width × pixels², and per step. MobileNetV2 spends next to nothing on the first. The other tables are what a
     node does beside training and predicting, and the attack in an evaluation, on a memorised model's
-    confidences. From all this `plan` has its hours, see orchestrator/costs/paces.json.
+    confidences. From all this `plan` has its hours, see orchestrator/plan/costs/paces.json.
     """
     device: Device = "cuda" if torch.cuda.is_available() and not effort.tiny else "cpu"
     repeats, found = min(effort.repeats, 5), list[Timed]()

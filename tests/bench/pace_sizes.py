@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from core.models import MODELS, build
 from core.quant import calibrate_
-from orchestrator import words
-from orchestrator.costs.paces import Device
+from orchestrator.plan.costs.paces import Device
+from orchestrator.spec import titles
 from tests.bench.measure import Comparison
 
 CLASSES = 10
@@ -112,4 +112,4 @@ def clock(device: Device) -> Callable[[], float]:
 def named(arch: str, device: Device) -> str:
     """`ResNet-18 4w4a, float32, 1 CPU thread`."""
     precision = "float32, 1 CPU thread" if device == "cpu" else "bfloat16 autocast, CUDA"
-    return f"{words.title(arch)} {MODELS[arch].paper_quant.label}, {precision}"
+    return f"{titles.title(arch)} {MODELS[arch].paper_quant.label}, {precision}"

@@ -1,15 +1,14 @@
-"""From benchmark results to an entry of orchestrator/costs/paces.json."""
+"""From benchmark results to an entry of orchestrator/plan/costs/paces.json."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from core.unlearn import METHODS
-from orchestrator.costs.cost import passes
-from orchestrator.costs.paces import AttackPace, Compiling, Device, NetworkPace, Pace, image_work
+from orchestrator.plan.costs.estimate import passes
+from orchestrator.plan.costs.paces import AttackPace, Compiling, Device, NetworkPace, Pace, image_work
 from tests.bench.beside_training import attack_samples
-from tests.bench.compiling import COMPILED, Compiled
-from tests.bench.compiling import PLAIN as PLAINLY
+from tests.bench.compiling import COMPILED, PLAIN as PLAINLY, Compiled
 from tests.bench.machine import Facts
 from tests.bench.measure import Comparison
 from tests.bench.method_epoch import PLAIN, Epochs, settings

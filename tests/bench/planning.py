@@ -1,11 +1,11 @@
 """How long a large grid takes to plan."""
 
-from orchestrator.costs.cost import CostModel
-from orchestrator.costs.paces import pace_of
-from orchestrator.frontier import Frontier
-from orchestrator.plan import make_plan
-from orchestrator.recipes import full
-from orchestrator.spec import GridSpec
+from orchestrator.plan.costs.estimate import CostModel
+from orchestrator.plan.costs.paces import pace_of
+from orchestrator.plan.frontier import Frontier
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.spec.recipes import full
+from orchestrator.spec.specification import GridSpec
 from tests.bench.measure import Comparison, Effort, Target, side_by_side
 
 PLAN, READY = "make_plan", "… cost model, frontier, first node"

@@ -10,14 +10,14 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from core.data.loader import Images, batches
-from core.train import TrainParams, fit
+from core.train.loop import TrainParams, fit
 from tests.bench import training_step
 from tests.bench.loading import AUGMENTED, PIXELS, random_images, reference_loader
 from tests.bench.measure import Comparison, Effort, side_by_side
 from tests.bench.surroundings import as_in_a_node
 from tests.bench.training_step import QUANTS, network
 
-OURS, REFERENCE = "core.train, 4w4a LSQ+", "plain loop, 4w4a composed straight-through"
+OURS, REFERENCE = "core.train.loop, 4w4a LSQ+", "plain loop, 4w4a composed straight-through"
 FLOAT = "plain loop, full precision"
 
 
@@ -43,7 +43,7 @@ class Case:
 def reference_loop(effort: Effort) -> list[Comparison]:
     """One epoch of ResNet-18 on CIFAR's shapes, cropped and flipped: images in, updated weights out.
 
-    Ours is `core.train.fit` over `core.data.loader.batches`. The plain loop is written as the published code
+    Ours is `core.train.loop.fit` over `core.data.loader.batches`. The plain loop is written as the published code
     trains: a DataLoader over torchvision transforms on PIL, quantizers composed of elementary operations,
     contiguous layout, float32, torch's SGD, and the loss read every step.
     """

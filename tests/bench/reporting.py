@@ -2,12 +2,12 @@
 
 import tempfile
 
-from orchestrator.plan import make_plan
-from orchestrator.recipes import full
-from orchestrator.report import write_report
-from orchestrator.reports.found import read_grid
-from orchestrator.spec import GridSpec, SearchSpec
-from tasks.store import Store
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.report.contents import read_grid
+from orchestrator.report.writing import write_report
+from orchestrator.spec.recipes import full
+from orchestrator.spec.specification import GridSpec, SearchSpec
+from tasks.store.store import Store
 from tests.bench.measure import Comparison, Effort, Target, side_by_side
 from tests.orchestrator.fake_results import Fake
 

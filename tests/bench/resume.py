@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator import grid
-from orchestrator.plan import make_plan
-from orchestrator.recipes import digits
-from orchestrator.spec import GridSpec
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.spec.recipes import digits
+from orchestrator.spec.specification import GridSpec
 from tests.bench.measure import Comparison, Effort, side_by_side
 from tests.bench.surroundings import ROOT, as_in_a_node, private_surroundings
 

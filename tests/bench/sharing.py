@@ -7,7 +7,7 @@ import torch
 
 from core.unlearn import METHODS, Problem
 from core.unlearn.shared import Memory, Shared
-from orchestrator import words
+from orchestrator.spec import titles
 from tests.bench.measure import Comparison, Effort, side_by_side
 from tests.bench.method_epoch import Case, cases, problem_of, settings
 from tests.bench.pace_sizes import named
@@ -36,7 +36,7 @@ def _compared(name: str, case: Case, problem: Problem, trials: int, repeats: int
         ALONE: lambda: search(problem, None),
         SHARED: lambda: search(problem, {}),
     }
-    text = f"{words.title(name)}, {trials} trials, {named(case.arch, case.device)}, width {case.width:g}"
+    text = f"{titles.title(name)}, {trials} trials, {named(case.arch, case.device)}, width {case.width:g}"
     seconds = side_by_side(variants, repeats, warm_ups=0)
     return Comparison("sharing", text, "search", seconds, baseline=ALONE)
 

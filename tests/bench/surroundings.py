@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import torch
 
-from core.allocator import keep_freed_memory
+from core.train.allocator import keep_freed_memory
 
 ROOT = Path(__file__).parents[2]  # the repository, from which subprocesses and Ray's workers import
 _FROM_OUTSIDE = ("RAY_ADDRESS", "UNLEARN_GRID_STORE", "UNLEARN_GRID_DATA", "MLFLOW_TRACKING_URI")
@@ -35,7 +35,7 @@ def private_surroundings() -> Iterator[Path]:
 
 @contextmanager
 def as_in_a_node() -> Iterator[None]:
-    """One CPU thread, deterministic cuDNN and freed memory kept, as `tasks.nodes.run_node` sets them."""
+    """One CPU thread, deterministic cuDNN and freed memory kept, as `tasks.nodes.dispatch.run_node` sets them."""
     threads, cudnn = torch.get_num_threads(), torch.backends.cudnn
     flags = (cudnn.deterministic, cudnn.benchmark)
     torch.set_num_threads(1)

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from orchestrator.costs.paces import Compiling, image_work
+from orchestrator.plan.costs.paces import Compiling, image_work
 from tests.bench.beside_training import attack_samples, attack_words
-from tests.bench.compiling import COMPILED, Compiled
-from tests.bench.compiling import PLAIN as PLAINLY
+from tests.bench.compiling import COMPILED, PLAIN as PLAINLY, Compiled
 from tests.bench.method_epoch import PLAIN, Case, Epochs
 from tests.bench.pace import fitted
 from tests.bench.pace_sizes import Timed, sizes

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from core.data.loader import Batch
-from core.forward import Forward, compiled, plain
 from core.models import build
 from core.quant import QUANTIZERS, QuantSpec, calibrate_
-from core.train import Around, TrainParams, autocast, fit
+from core.train.forward import Forward, compiled, plain
+from core.train.loop import Around, TrainParams, autocast, fit
 from tests.bench.measure import Comparison, Effort, Target, side_by_side
 from tests.bench.straight_through import COMPOSED
 from tests.bench.surroundings import as_in_a_node
@@ -44,11 +44,11 @@ class Case:
 
 
 def training_step(effort: Effort) -> list[Comparison]:
-    """Forward, backward and update of ResNet-18, channels-last, through `core.train.fit`.
+    """Forward, backward and update of ResNet-18, channels-last, through `core.train.loop.fit`.
 
     The quantized network is compared with the same network in full precision, and with a reference whose
     quantizers are composed of elementary operations with detached rounding, as LSQ+ is usually written. On a
-    GPU also `core.forward.compiled`, and that replayed as CUDA graphs. Kept is what a forward pass leaves in memory
+    GPU also `core.train.compiled`, and that replayed as CUDA graphs. Kept is what a forward pass leaves in memory
     for the backward pass, beside the parameters, in the order of the first rows.
     """
     cases = [Case(0.01, 4, 1)] if effort.tiny else [Case(1.0, 32, 1), Case(0.25, 128, 2)]

@@ -2,7 +2,7 @@
 
     python -m tests.bench.worker WIDTH BATCH STEPS DEVICE THREADS MEMORY
 
-MEMORY: kept or returned, see `core.allocator`.
+MEMORY: kept or returned, see `core.train.allocator`.
 """
 
 import subprocess
@@ -11,7 +11,7 @@ import time
 
 import torch
 
-from core.allocator import keep_freed_memory
+from core.train.allocator import keep_freed_memory
 from tests.bench.surroundings import ROOT
 from tests.bench.training_step import OURS, QUANTS, Case, random_batch, repetition
 

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from core.errors import unknown
-from orchestrator.places import code_revision
+from orchestrator.environment import code_revision
 from tests.bench.surroundings import private_surroundings
 from tests.chaos import cluster_faults, disk_faults, driver_faults, tracker_faults
 from tests.chaos.audit import Finding

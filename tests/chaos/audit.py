@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.plan import Plan
+from orchestrator.plan.grid_plan import Plan
 from tasks.record import from_parquet
-from tasks.store import Store
+from tasks.store.store import Store
 
 
 @dataclass(frozen=True)

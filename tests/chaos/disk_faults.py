@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tasks.store import Store
+from tasks.store.store import Store
 from tests.chaos.audit import Finding
 from tests.chaos.driver_faults import Expected, Scene
 from tests.chaos.drivers import Drivers

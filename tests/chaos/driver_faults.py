@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.plan import make_plan
-from orchestrator.searches import expand
-from orchestrator.spec import GridSpec, SearchSpec
-from tasks.store import Store
+from orchestrator.plan.expansion import expand
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.spec.specification import GridSpec, SearchSpec
+from tasks.store.store import Store
 from tests.chaos import grids
 from tests.chaos.audit import Finding, audit, rows
 from tests.chaos.drivers import Driver, Drivers

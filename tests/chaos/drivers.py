@@ -85,7 +85,7 @@ class Drivers:
 
 def _serve() -> None:
     """Takes orders from standard input until it ends."""
-    import orchestrator.console.verbs  # noqa: F401
+    import orchestrator.cli.verbs  # noqa: F401
     from orchestrator import grid
     from tests.chaos import stub
 

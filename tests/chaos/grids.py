@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from orchestrator.recipes import digits
-from orchestrator.spec import GridSpec, SearchSpec
+from orchestrator.spec.recipes import digits
+from orchestrator.spec.specification import GridSpec, SearchSpec
 
 TWO_TRIALS = SearchSpec(trials=2)
 

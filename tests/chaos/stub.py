@@ -13,12 +13,13 @@ from typing import Any
 import torch
 
 from core.checkpoint import WEIGHTS
-from tasks import nodes, ray_executor
-from tasks.failures import attempt, failed
+from tasks.executors import on_ray
 from tasks.job import Job, Outcome, Place
 from tasks.node import TRAINING, Node
-from tasks.result import PREDICTIONS, Result
-from tasks.store import Store
+from tasks.nodes import dispatch
+from tasks.nodes.failures import attempt, failed
+from tasks.nodes.result import PREDICTIONS, Result
+from tasks.store.store import Store
 
 SECONDS, LOG, BYTES, OOM, MEMORY = (
     "STUB_SECONDS",
@@ -100,15 +101,15 @@ def note(event: str, node: Node, store: Store) -> None:
             file.write(f"{event} {node.key} {again} {gpu} {time.time():.4f}\n")
 
 
-SELECT = nodes._FUNCTIONS["select"]
+SELECT = dispatch._FUNCTIONS["select"]
 STUBS = dict.fromkeys(TRAINING, train) | {"data": prepare, "evaluate": measure, "select": choose}
 
 
-class StubWorker(ray_executor._Worker):
+class StubWorker(on_ray._Worker):
     """The executor's actor with these nodes."""
 
     def run(self, job: Job) -> Outcome:
-        nodes._FUNCTIONS.update(STUBS)
+        dispatch._FUNCTIONS.update(STUBS)
         return attempt(job)
 
     def where(self) -> tuple[str, int]:
@@ -116,7 +117,7 @@ class StubWorker(ray_executor._Worker):
         return home, int(os.environ.get(MEMORY, memory))
 
 
-class CrampedWorker(ray_executor._Worker):
+class CrampedWorker(on_ray._Worker):
     """A real worker whose nodes fit only where they have everything."""
 
     def run(self, job: Job) -> Outcome:
@@ -127,5 +128,5 @@ class CrampedWorker(ray_executor._Worker):
 
 def install() -> None:
     """From now on, drivers of this process and their workers run these nodes."""
-    nodes._FUNCTIONS.update(STUBS)
-    ray_executor._Worker = StubWorker  # type: ignore[misc]
+    dispatch._FUNCTIONS.update(STUBS)
+    on_ray._Worker = StubWorker  # type: ignore[misc]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from ssh_hosts import HOME, Hosts, what_is_missing
 
-from orchestrator.plan import make_plan
-from tasks.store import Store
+from orchestrator.plan.grid_plan import make_plan
+from tasks.store.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
 REPOSITORY = Path(__file__).parents[2]

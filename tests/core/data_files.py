@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from core.data import DATASETS
-from core.data.source import Official
+from core.data.readers.source import Official
 
 CIFAR10_BATCHES = (
     "data_batch_1",

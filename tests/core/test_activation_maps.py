@@ -6,7 +6,7 @@ from torch import nn
 from toy_problem import PLAIN, fresh_problem, state_of, toy_images
 
 from core.errors import BadInput
-from core.metrics.activation_maps import activation_maps
+from core.metrics.grad_cam import activation_maps
 
 
 class Mean(nn.Module):

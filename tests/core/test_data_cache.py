@@ -11,7 +11,7 @@ from data_files import small_table
 
 from core.data import load
 from core.data.cache import MANIFEST, cached, digest
-from core.data.source import Arrays
+from core.data.readers.source import Arrays
 from core.errors import BadInput
 
 
@@ -156,7 +156,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from core.data.cache import cached
-from core.data.source import Arrays
+from core.data.readers.source import Arrays
 
 folder = Path(sys.argv[1])
 

@@ -144,7 +144,7 @@ def test_what_is_wrong_is_named(tmp_path, file, data, complaint):
 
 def test_a_header_that_asks_for_gigabytes_is_not_decoded(tmp_path, monkeypatch):
     write(tmp_path)
-    monkeypatch.setattr("core.data.image_folder.LARGEST", 4000)
+    monkeypatch.setattr("core.data.readers.image_folder.LARGEST", 4000)
     assert "image is 64×64 px, expected at most 4,000 pixels" in refused("folder:pets", tmp_path)
 
 

@@ -8,7 +8,7 @@ import torch
 from data_files import md5, publish, small_table, tar_of
 
 from core.data import DATASETS, Limit, load
-from core.data.parquet_table import ParquetTable
+from core.data.readers.parquet_table import ParquetTable
 from core.data.subset import stratified
 from core.errors import BadInput
 

@@ -9,12 +9,12 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from toy_problem import FP, PLAIN, seeded, toy_images, toy_model
 
-from core import forward
 from core.data.loader import batches
 from core.errors import BadInput
-from core.forward import compile_seconds, compiled, fixed_size, plain
 from core.quant import QUANTIZERS, QuantSpec, calibrate_, quantize_, quantizer_faults
-from core.train import Around, TrainParams, fit
+from core.train import forward
+from core.train.forward import compile_seconds, compiled, fixed_size, plain
+from core.train.loop import Around, TrainParams, fit
 from core.unlearn.gradient_norms import gradient_norm
 
 CPU = torch.device("cpu")
@@ -146,7 +146,7 @@ def test_a_compiler_that_loses_gradients_is_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize(("label", "tolerance"), [("fp", 5e-3), ("4w4a", 0.1)])
 def test_compiled_training_is_plain_training_but_for_rounding(label, tolerance):
-    """A quantized network's tolerance is what rounding in the sixth digit does to it, see `core.forward`."""
+    """A quantized network's tolerance is what rounding in the sixth digit does to it, see `core.train.forward`."""
     images, curves = toy_images(128), []
     params = TrainParams(epochs=3, lr=0.02, batch_size=32)
     for how in (plain, compiled(CPU)):

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from core.metrics import gaussian
-from core.metrics.gaussian import GaussianColumns, kernel_sums
+from core.metrics.svm import kernel
+from core.metrics.svm.kernel import GaussianColumns, kernel_sums
 
 
 def libsvm_column(values: np.ndarray, centre: float) -> list[float]:
@@ -42,7 +42,7 @@ def test_entries_next_to_a_tie_of_rounding_are_computed_as_libsvm_does(monkeypat
 def test_a_column_is_the_same_when_every_entry_is_in_doubt(monkeypatch):
     values = np.random.default_rng(2).random(500)
     usual = filled(values, 0.3)
-    monkeypatch.setattr(gaussian, "_UNSURE", gaussian._HALF)
+    monkeypatch.setattr(kernel, "_UNSURE", kernel._HALF)
     assert np.array_equal(filled(values, 0.3), usual)
 
 

@@ -23,7 +23,7 @@ from core.errors import Diverged
 from core.metrics.predictions import predict
 from core.models import build
 from core.quant import QuantSpec, quantizer_parameters
-from core.train import TrainParams, fit
+from core.train.loop import TrainParams, fit
 from core.unlearn import METHODS
 from core.unlearn.amnesiac import COUNTS, ENTRY_BYTES, SUM, AmnesiacParams, kept_entries, subtract_
 from core.unlearn.gathered import gathered

@@ -4,7 +4,7 @@ import torch
 from toy_problem import loss_on, parameters_of, seeded
 
 from core.data.loader import batches
-from core.train import fit
+from core.train.loop import fit
 from core.unlearn import UnlearnParams
 from core.unlearn.finetune import finetune
 

@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from toy_problem import (
     CLASSES,
     PLAIN,
@@ -21,7 +20,7 @@ from toy_problem import (
 
 from core.data.loader import batches
 from core.quant import quantizer_parameters
-from core.train import fit
+from core.train.loop import fit
 from core.unlearn.gradient_ascent import GAParams, gradient_ascent
 from core.unlearn.label_flip import LabelFlipParams, label_flip
 from core.unlearn.parameters import normalisation_parameters

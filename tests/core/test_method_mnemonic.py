@@ -25,8 +25,7 @@ from core.data.loader import batches, concat
 from core.errors import BadInput
 from core.metrics.predictions import predict
 from core.quant import quantizer_parameters
-from core.unlearn import METHODS
-from core.unlearn import mnemonic as module
+from core.unlearn import METHODS, mnemonic as module
 from core.unlearn.mnemonic import CODES, Codes, MnemonicParams, fisher_ratios, forget_with_codes_, layer_step
 
 MNEMONIC, FINETUNE = METHODS["mnemonic"], METHODS["mnemonic_ft"]

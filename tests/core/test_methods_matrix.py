@@ -31,7 +31,7 @@ from core.data.splits import Scenario
 from core.errors import BadInput
 from core.models import MODELS
 from core.quant import QuantSpec, quantizer_faults
-from core.train import TrainParams
+from core.train.loop import TrainParams
 from core.unlearn import METHODS, unknown_method
 from core.unlearn.retrain import RetrainParams
 

@@ -7,8 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from toy_problem import CLASSES, PLAIN, differing, state_of, toy_images, toy_model
 
 from core.data.loader import Images

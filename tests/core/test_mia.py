@@ -7,7 +7,7 @@ from sklearn.svm import SVC
 from core.errors import BadInput
 from core.metrics import mia
 from core.metrics.mia import members, svc_mia
-from core.metrics.svc import train_svc
+from core.metrics.svm.svc import train_svc
 from tests.bench.confidences import MODELS, Confidences, confidences
 
 

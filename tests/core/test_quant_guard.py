@@ -11,7 +11,7 @@ from core.metrics.predictions import predict
 from core.models import build
 from core.quant import QuantSpec, StepGuard, quantizer_faults, quantizers
 from core.quant.base import SMALLEST_STEP
-from core.train import TrainParams, fit
+from core.train.loop import TrainParams, fit
 from core.unlearn.retrain import train_from_scratch
 
 TRUST = 0.0025

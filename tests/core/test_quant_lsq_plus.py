@@ -4,8 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from core.quant.base import SMALLEST_STEP, integer_range
 from core.quant.lsq_plus import LSQPlusActivation, LSQPlusWeight, least_squares_start, lsq_plus

@@ -8,7 +8,7 @@ from core.checkpoint import load, save
 from core.data.loader import batches, plain_batches
 from core.models import MODELS
 from core.quant import QUANTIZERS, QuantSpec, keep_valid_, quantizer_faults, quantizers
-from core.train import TrainParams, fit
+from core.train.loop import TrainParams, fit
 from core.unlearn.influence import per_sample_products
 
 each_network = pytest.mark.parametrize("arch", MODELS)

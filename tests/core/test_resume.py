@@ -19,8 +19,8 @@ from toy_problem import (
 
 from core.errors import BadInput
 from core.models import build
-from core.resume import restore_state_
-from core.train import Around, TrainParams, parameter_groups
+from core.train.loop import Around, TrainParams, parameter_groups
+from core.train.state import restore_state_
 from core.unlearn import METHODS
 from core.unlearn.retrain import train_from_scratch
 

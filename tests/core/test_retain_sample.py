@@ -8,7 +8,7 @@ from toy_problem import AUGMENTING, PLAIN, Watch, differing, seeded, state_of, s
 
 from core.metrics.predictions import predict
 from core.metrics.sample import LARGEST, SMALLEST, RetainSample
-from core.train import Around, TrainParams
+from core.train.loop import Around, TrainParams
 from core.unlearn import METHODS
 
 EPOCHED = [name for name, method in METHODS.items() if issubclass(method.params, TrainParams)]

@@ -20,7 +20,7 @@ from toy_problem import (
 from core.data.loader import Batch, batches
 from core.errors import Diverged
 from core.quant import quantizer_parameters
-from core.train import TrainParams, cosine_lr, cross_entropy, fit, parameter_groups
+from core.train.loop import TrainParams, cosine_lr, cross_entropy, fit, parameter_groups
 
 ONE_STEP = TrainParams(epochs=1, lr=0.1, batch_size=32, momentum=0.0, weight_decay=0.0)
 

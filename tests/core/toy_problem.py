@@ -13,7 +13,7 @@ from core.data.loader import Images, Transform, concat
 from core.metrics.predictions import predict
 from core.models import MODELS, build
 from core.quant import QuantSpec, calibrate_
-from core.train import Around, TrainParams
+from core.train.loop import Around, TrainParams
 from core.unlearn import Problem
 from core.unlearn.hooks import Training
 from core.unlearn.random_labels import epoch_in_order

@@ -68,7 +68,7 @@ def gpu_check(
 
 def _take_pace(out: Path) -> None:
     """What a visit measured is what `plan` counts with from now on."""
-    from orchestrator.costs.paces import FILE, read_paces, write_pace
+    from orchestrator.plan.costs.paces import FILE, read_paces, write_pace
     from tests.gpu_check.benchmarks import PACES
 
     if (out / PACES).exists():

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from orchestrator.costs.paces import write_pace
+from orchestrator.plan.costs.paces import write_pace
 from tests.bench.machine import facts
 from tests.bench.measure import FULL, QUICK, Comparison, Effort, Target
 from tests.bench.output import as_json, write

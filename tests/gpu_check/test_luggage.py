@@ -7,11 +7,11 @@ import pytest
 
 from core.checkpoint import WEIGHTS
 from core.errors import BadInput
-from orchestrator.upkeep import quarantine_broken
+from orchestrator.run.maintenance import quarantine_broken
 from tasks.node import make_node
+from tasks.nodes.result import PREDICTIONS
 from tasks.record import Record
-from tasks.result import PREDICTIONS
-from tasks.store import Store
+from tasks.store.store import Store
 from tests.gpu_check.luggage import INDEX, pack, unpack
 
 SIZE = 400_000  # bytes of weights that cannot be compressed

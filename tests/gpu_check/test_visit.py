@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.grid import main
-from tasks.store import Store
-from tests.gpu_check import __main__ as command
-from tests.gpu_check import bundle, stages
+from tasks.store.store import Store
+from tests.gpu_check import __main__ as command, bundle, stages
 from tests.gpu_check.ledger import ROOT
 from tests.gpu_check.stages import Stage, Visit
 from tests.orchestrator.grid_command import rows

@@ -5,11 +5,11 @@ import json
 from datetime import UTC, datetime, timedelta
 
 from core.metrics.gap import FIGURES, average_gap
-from orchestrator.plan import Plan, make_plan
-from orchestrator.spec import GridSpec, SearchSpec
+from orchestrator.plan.grid_plan import Plan, make_plan
+from orchestrator.spec.specification import GridSpec, SearchSpec
 from tasks.node import Node
 from tasks.record import Candidate, EpochFact, Record
-from tasks.store import Store
+from tasks.store.store import Store
 
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)
 COORDINATES = (

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from tasks.record import from_parquet
-from tasks.store import Store
+from tasks.store.store import Store
 
 # what depends on the clock and the machine
 TIMINGS = {"seconds", "node_seconds", "finished_at", "hardware", "code_revision", "peak_memory", "gpu_share"}

@@ -1,6 +1,6 @@
 """A pace of round numbers, so that no test depends on what the last benchmark measured."""
 
-from orchestrator.costs.paces import AttackPace, NetworkPace, Pace
+from orchestrator.plan.costs.paces import AttackPace, NetworkPace, Pace
 
 
 def made_pace(**changes):

@@ -13,11 +13,11 @@ from PIL import Image
 from core.checkpoint import WEIGHTS
 from core.data import Limit, load
 from core.data.loader import Images, Transform
-from core.metrics.activation_maps import activation_maps
+from core.metrics.grad_cam import activation_maps
 from orchestrator import activation_pictures, grid, load_model
-from orchestrator.reports.activation_figure import PictureRow, picture
-from orchestrator.store import load_results
-from tasks.store import Store
+from orchestrator.report.activation_figure import PictureRow, picture
+from orchestrator.results.reading import load_results
+from tasks.store.store import Store
 
 GRID = {
     "datasets": "digits",

@@ -4,16 +4,15 @@ import json
 
 import pytest
 from grid_command import write_spec
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from orchestrator import grid
-from orchestrator.plan import make_plan
-from orchestrator.recipes import digits
-from orchestrator.spec import GridSpec
-from orchestrator.store import read_rows
-from tasks import nodes
-from tasks.store import Store
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.results.reading import read_rows
+from orchestrator.spec.recipes import digits
+from orchestrator.spec.specification import GridSpec
+from tasks.nodes import dispatch
+from tasks.store.store import Store
 from tests.chaos.stub import LOG, STUBS
 
 # an axis and the values that may be on it
@@ -42,7 +41,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv(LOG, str(log))
     monkeypatch.setenv("STUB_SECONDS", "0")
     for kind, stub in STUBS.items():
-        monkeypatch.setitem(nodes._FUNCTIONS, kind, stub)
+        monkeypatch.setitem(dispatch._FUNCTIONS, kind, stub)
 
     def call(wanted: GridSpec) -> list[str]:
         log.write_text("")

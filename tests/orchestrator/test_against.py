@@ -13,14 +13,14 @@ from rich.console import Console
 from core.errors import BadInput
 from core.metrics.gap import FIGURES
 from orchestrator import grid
-from orchestrator.report import write_report
-from orchestrator.reports.against import COMPARED, compare, compare_stores, figure_floors
-from orchestrator.reports.against_text import COLUMNS, against_markdown, cells, print_against
-from orchestrator.reports.found import Found, read_grid
-from orchestrator.reports.noise import noise_floor
-from orchestrator.reports.tables import tables_of
-from orchestrator.rows.entries import collect
-from tasks.store import Store
+from orchestrator.report.comparison.grids import COMPARED, compare, compare_stores, figure_floors
+from orchestrator.report.comparison.text import COLUMNS, against_markdown, cells, print_against
+from orchestrator.report.contents import Found, read_grid
+from orchestrator.report.noise import noise_floor
+from orchestrator.report.tables import tables_of
+from orchestrator.report.writing import write_report
+from orchestrator.results.entries import collect
+from tasks.store.store import Store
 
 
 def filled(folder, **changes) -> Fake:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.chaos import cluster_faults as faults
-from tests.chaos import driver_faults, tracker_faults
+from tests.chaos import cluster_faults as faults, driver_faults, tracker_faults
 from tests.chaos.drivers import Drivers
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]

@@ -6,17 +6,16 @@ import pytest
 from fake_results import Fake, small_spec
 
 from core.unlearn import METHODS
-from orchestrator import words
-from orchestrator.recipes import full
-from orchestrator.report import write_report
-from orchestrator.reports.charts import CHARTS, overview_chart, spec_of
-from orchestrator.reports.charts.files import drawing, write_charts
-from orchestrator.reports.charts.page import Charts, make_charts
-from orchestrator.reports.charts.parts import Along, Scope
-from orchestrator.reports.colours import colour_of
-from orchestrator.reports.found import read_grid
-from orchestrator.spec import SearchSpec
-from tasks.store import Store
+from orchestrator.report.charts import CHARTS, overview_chart, spec_of
+from orchestrator.report.charts.files import drawing, write_charts
+from orchestrator.report.charts.page import Charts, make_charts
+from orchestrator.report.charts.parts import Along, Scope
+from orchestrator.report.contents import read_grid
+from orchestrator.report.writing import write_report
+from orchestrator.spec.colours import colour_of
+from orchestrator.spec.recipes import full
+from orchestrator.spec.specification import SearchSpec
+from tasks.store.store import Store
 
 EVERY = {**CHARTS, "overview": overview_chart}
 SCOPE = Scope(
@@ -78,7 +77,7 @@ class TestSpecifications:
             if isinstance(colour, dict) and "scale" in colour:
                 titles, colours = colour["scale"]["domain"], colour["scale"]["range"]
                 labels = (*SCOPE.labels, *(label for along in SCOPE.along for label in along.labels))
-                expected = {words.title(label): colour_of(label) for label in labels}
+                expected = {titles.title(label): colour_of(label) for label in labels}
                 assert dict(zip(titles, colours, strict=True)).items() <= expected.items()
 
 

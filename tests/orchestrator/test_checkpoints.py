@@ -12,8 +12,8 @@ from core.data.loader import Transform
 from core.errors import BadInput
 from core.metrics import predictions
 from orchestrator import load_model
-from orchestrator.store import load_results
-from tasks.store import Store
+from orchestrator.results.reading import load_results
+from tasks.store.store import Store
 
 
 @pytest.fixture

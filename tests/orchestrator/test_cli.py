@@ -9,8 +9,8 @@ import pytest
 
 from core.errors import BadInput
 from orchestrator import grid
-from orchestrator.places import store_uri
-from orchestrator.recipes import RECIPES
+from orchestrator.environment import store_uri
+from orchestrator.spec.recipes import RECIPES
 
 
 def complaint(capsys, *arguments):
@@ -135,13 +135,13 @@ def test_a_relative_store_in_a_ray_job_is_refused(capsys, monkeypatch):
 def test_a_ray_job_on_one_node_has_a_store_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr("orchestrator.places._cluster_size", lambda: 1)
+    monkeypatch.setattr("orchestrator.environment._cluster_size", lambda: 1)
     assert store_uri(None, "full") == str(tmp_path / "unlearn-grid" / "full")
 
 
 def test_a_ray_job_on_several_nodes_needs_a_shared_store(monkeypatch):
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
-    monkeypatch.setattr("orchestrator.places._cluster_size", lambda: 2)
+    monkeypatch.setattr("orchestrator.environment._cluster_size", lambda: 2)
     with pytest.raises(BadInput, match="UNLEARN_GRID_STORE"):
         store_uri(None, "full")
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from core.unlearn import METHODS
-from orchestrator.recipes import fidelity
-from orchestrator.reports.charts.theme import DARK_CARD, LIGHT_CARD
-from orchestrator.reports.colours import colour_of, shape_of, styles
-from orchestrator.spec import PAPER_METHODS
-from orchestrator.words import ORIGINAL
+from orchestrator.report.charts.theme import DARK_CARD, LIGHT_CARD
+from orchestrator.spec.colours import colour_of, shape_of, styles
+from orchestrator.spec.recipes import fidelity
+from orchestrator.spec.specification import PAPER_METHODS
+from orchestrator.spec.titles import ORIGINAL
 
 LABELS = [ORIGINAL, *METHODS]
 # What a reader sees of linear RGB, severity 1.
@@ -74,6 +74,6 @@ def test_a_variant_has_its_methods_colour_and_another_mark_and_line():
 def test_the_cards_are_the_pages():
     from importlib.resources import files
 
-    css = files("orchestrator.reports").joinpath("templates/report.css").read_text(encoding="utf-8")
+    css = files("orchestrator.report").joinpath("templates/report.css").read_text(encoding="utf-8")
     assert f"--card: {LIGHT_CARD}" in css
     assert f"--card: {DARK_CARD}" in css

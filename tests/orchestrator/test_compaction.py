@@ -7,14 +7,14 @@ import pytest
 from fake_results import Fake, small_spec
 from grid_command import write_spec
 
-from orchestrator import grid, load_results, upkeep
-from orchestrator import store as reading
-from orchestrator.plan import make_plan
-from orchestrator.rows import merged
-from orchestrator.store import read_rows
-from orchestrator.upkeep import compact
-from tasks.lease import Lease
-from tasks.store import Store
+from orchestrator import grid, load_results
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.results import merged_rows, reading
+from orchestrator.results.reading import read_rows
+from orchestrator.run import maintenance
+from orchestrator.run.maintenance import compact
+from tasks.store.lease import Lease
+from tasks.store.store import Store
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -153,7 +153,7 @@ def test_without_polars_merged_rows_are_the_same(uri, monkeypatch):
     fake = filled(uri)
     compact(fake.store)
     before = by_key(fake.store)
-    monkeypatch.setattr(merged, "read_at_once", lambda sources: None)
+    monkeypatch.setattr(merged_rows, "read_at_once", lambda sources: None)
     assert by_key(fake.store) == before
 
 
@@ -213,7 +213,7 @@ def test_a_reader_that_a_compaction_overtakes_finds_every_row(uri, at, monkeypat
     if at == "read_merged":
         compact(fake.store)
         fake.store.commit(fake.plan.nodes[key], {}, {}, fake.rows[key])
-    really, listing, moved = getattr(reading, at), merged.merged_files, []
+    really, listing, moved = getattr(reading, at), merged_rows.merged_files, []
 
     def overtaken(*arguments):
         if not moved:
@@ -226,7 +226,7 @@ def test_a_reader_that_a_compaction_overtakes_finds_every_row(uri, at, monkeypat
             if at == "read_merged":
                 assert listed != listing(fake.store)
                 with monkeypatch.context() as patch:
-                    patch.setattr(merged, "merged_files", lambda store: listed)
+                    patch.setattr(merged_rows, "merged_files", lambda store: listed)
                     return really(*arguments)
         return really(*arguments)
 
@@ -307,4 +307,4 @@ class TestVerb:
             assert self.call(tmp_path, fake) == 2
         assert "live driver" in capsys.readouterr().err
         assert fake.store.names("parts") == before
-        assert upkeep.compact(fake.store) == (len(fake.rows), len(fake.rows))
+        assert maintenance.compact(fake.store) == (len(fake.rows), len(fake.rows))

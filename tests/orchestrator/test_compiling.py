@@ -4,17 +4,17 @@ import pytest
 from rich.console import Console
 
 from core.errors import BadInput
-from core.forward import plain
-from orchestrator.console.launch import run
-from orchestrator.console.options import Options
-from orchestrator.console.overrides import with_overrides
-from orchestrator.costs.compiling import compiled_archs
-from orchestrator.costs.cost import CostModel
-from orchestrator.costs.paces import Compiling, pace_of
-from orchestrator.places import make_place
-from orchestrator.plan import make_plan
-from tasks import warm
-from tasks.store import Store
+from core.train.forward import plain
+from orchestrator.cli.launch import run
+from orchestrator.cli.options import Options
+from orchestrator.environment import make_place
+from orchestrator.plan.costs.compiling import compiled_archs
+from orchestrator.plan.costs.estimate import CostModel
+from orchestrator.plan.costs.paces import Compiling, pace_of
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.spec.overrides import with_overrides
+from tasks.nodes import warm
+from tasks.store.store import Store
 
 ARCHS = frozenset({"resnet18"})
 

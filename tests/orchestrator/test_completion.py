@@ -10,9 +10,9 @@ from core.data import DATASETS
 from core.errors import BadInput
 from core.models import MODELS
 from core.unlearn import METHODS
-from orchestrator.console import completion, manual
-from orchestrator.console.overrides import with_overrides
-from orchestrator.recipes import RECIPES, digits
+from orchestrator.cli import completion, help as manual
+from orchestrator.spec.overrides import with_overrides
+from orchestrator.spec.recipes import RECIPES, digits
 
 SCRIPT = "import sys; sys.argv[0] = 'unlearn-grid'; from orchestrator.grid import main; sys.exit(main())"
 
@@ -104,7 +104,7 @@ def test_every_field_that_is_offered_exists(field):
 
 
 def test_a_second_time_nothing_heavy_is_imported():
-    code = "import sys; from orchestrator.console.completion import set_words as words"
+    code = "import sys; from orchestrator.cli.completion import set_words as words"
     code += "; assert words('archs='); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "ray", "pydantic", "numpy"} & set(done.stdout.split())
@@ -142,7 +142,7 @@ def test_bash_itself_completes(tmp_path):
 
 def test_help_names_every_verb_and_its_examples(capsys):
     from orchestrator import grid
-    from orchestrator.console import verbs
+    from orchestrator.cli import verbs
 
     assert set(manual.VERBS) == set(verbs.VERBS)
     assert grid.main(["--help"]) == 0

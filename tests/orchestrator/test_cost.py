@@ -6,12 +6,12 @@ from made_pace import made_pace
 from core.errors import BadInput
 from core.models import MODELS
 from core.unlearn import METHODS
-from orchestrator.costs.cost import CostModel, passes
-from orchestrator.costs.paces import as_in_the_paper, image_work, pace_of, read_paces, write_pace
-from orchestrator.plan import make_plan
-from orchestrator.recipes import RECIPES, digits
-from orchestrator.spec import GridSpec
-from orchestrator.specs.spec_parts import LimitSpec
+from orchestrator.plan.costs.estimate import CostModel, passes
+from orchestrator.plan.costs.paces import as_in_the_paper, image_work, pace_of, read_paces, write_pace
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.spec.fields import LimitSpec
+from orchestrator.spec.recipes import RECIPES, digits
+from orchestrator.spec.specification import GridSpec
 
 
 def node_of(kind, method, spec=None):

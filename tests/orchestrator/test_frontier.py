@@ -2,9 +2,9 @@
 
 import pytest
 
-from orchestrator.frontier import Frontier, State
-from orchestrator.plan import make_plan
-from orchestrator.recipes import digits
+from orchestrator.plan.frontier import Frontier, State
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.spec.recipes import digits
 from tasks.node import TRAINING
 
 FOREVER = float("inf")

@@ -8,9 +8,9 @@ import pytest
 from grid_command import rows, start, write_spec
 
 from orchestrator import grid
-from orchestrator.plan import make_plan
-from tasks import warm
-from tasks.store import Store
+from orchestrator.plan.grid_plan import make_plan
+from tasks.nodes import warm
+from tasks.store.store import Store
 
 pytestmark = pytest.mark.ray
 

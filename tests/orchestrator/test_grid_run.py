@@ -10,9 +10,9 @@ from grid_command import rows, write_spec
 from core.checkpoint import WEIGHTS, unpack
 from core.unlearn import METHODS
 from orchestrator import grid
-from orchestrator.plan import make_plan
-from tasks import warm
-from tasks.store import Corrupt, Store
+from orchestrator.plan.grid_plan import make_plan
+from tasks.nodes import warm
+from tasks.store.store import Corrupt, Store
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from grid_command import rows, write_spec
 
 from core.checkpoint import WEIGHTS
 from orchestrator import grid, load_results
-from orchestrator.plan import make_plan
-from tasks import warm
-from tasks.store import Store
+from orchestrator.plan.grid_plan import make_plan
+from tasks.nodes import warm
+from tasks.store.store import Store
 
 
 @pytest.fixture

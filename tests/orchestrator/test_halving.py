@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 from grid_command import rows, write_spec
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from orchestrator import grid
-from orchestrator.plan import make_plan
+from orchestrator.plan.expansion import expand
+from orchestrator.plan.grid_plan import make_plan
 from orchestrator.search import halving, rungs
-from orchestrator.searches import expand
-from orchestrator.spec import parse_spec
-from tasks import nodes
+from orchestrator.spec.specification import parse_spec
 from tasks.node import REVISIONS
-from tasks.store import Store
+from tasks.nodes import dispatch
+from tasks.store.store import Store
 from tests import landscape
 from tests.landscape import winners
 
@@ -87,7 +86,7 @@ def test_where_ranks_do_not_change_the_best_trial_always_wins(trials, epochs, fi
 @pytest.fixture
 def command(tiny, tmp_path, monkeypatch):
     """Runs the command line on six cells whose gaps are known; returns what the command says."""
-    monkeypatch.setattr(nodes, "_FUNCTIONS", {**nodes._FUNCTIONS, **landscape.NODES})
+    monkeypatch.setattr(dispatch, "_FUNCTIONS", {**dispatch._FUNCTIONS, **landscape.NODES})
     monkeypatch.setenv(landscape.LOG, str(tmp_path / "log"))
     values = tiny.model_dump(mode="json") | {
         "archs": ["resnet18", "mobilenetv2"],
@@ -179,10 +178,10 @@ def test_a_search_that_was_cut_off_goes_on(command, tmp_path, capsys, monkeypatc
             raise Killed
         return really(node, place, store)
 
-    monkeypatch.setitem(nodes._FUNCTIONS, "trial", train)
+    monkeypatch.setitem(dispatch._FUNCTIONS, "trial", train)
     with pytest.raises(Killed):
         command(*HALVING)
-    monkeypatch.setitem(nodes._FUNCTIONS, "trial", really)
+    monkeypatch.setitem(dispatch._FUNCTIONS, "trial", really)
     assert command(*HALVING) == 0
     assert set(trials_run(tmp_path).values()) == {1}
     command(*HALVING, store="straight")
@@ -229,7 +228,7 @@ def test_a_cell_whose_trials_all_diverge_is_a_hole_with_a_reason(command, tmp_pa
     def diverge(node, place, store):
         raise landscape.Diverged("the loss is not finite")
 
-    monkeypatch.setitem(nodes._FUNCTIONS, "trial", diverge)
+    monkeypatch.setitem(dispatch._FUNCTIONS, "trial", diverge)
     assert command(*HALVING, "--set", "methods=retrain,ft", "--set", "archs=resnet18") == 3
     assert len(said(capsys)["failed"]) == 9  # eight trials and their search
     assert "every trial failed" in (tmp_path / "store/report/report.md").read_text()

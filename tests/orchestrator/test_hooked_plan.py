@@ -4,12 +4,12 @@ import pytest
 
 from core.metrics.outputs import OUTPUTS, unpack
 from core.unlearn import METHODS
-from orchestrator.plan import make_plan
-from orchestrator.rows.entries import collect
-from orchestrator.spec import parse_spec
-from orchestrator.words import title
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.results.entries import collect
+from orchestrator.spec.specification import parse_spec
+from orchestrator.spec.titles import title
 from tasks.job import Job, Place
-from tasks.nodes import run_node
+from tasks.nodes.dispatch import run_node
 
 GRID = {
     "datasets": "digits",
@@ -126,9 +126,9 @@ def test_what_is_left_out_is_said_by_plan_run_and_report(tmp_path, capsys):
 
 
 def test_the_report_shows_e_f_and_distances(tmp_path):
-    from orchestrator.report import write_report
-    from orchestrator.reports.found import read_grid
-    from tasks.store import Store
+    from orchestrator.report.contents import read_grid
+    from orchestrator.report.writing import write_report
+    from tasks.store.store import Store
 
     spec = parse_spec(GRID | BRIEF | {"methods": ["retrain", "ft"], "classes": [3]})
     plan, store = make_plan(spec), Store(str(tmp_path / "store"))

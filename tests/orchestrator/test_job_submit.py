@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from grid_command import write_spec
 
-from orchestrator.plan import make_plan
-from tasks.store import Store
+from orchestrator.plan.grid_plan import make_plan
+from tasks.store.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(600)]
 REPOSITORY = Path(__file__).parents[2]

@@ -7,9 +7,9 @@ import subprocess
 import pytest
 from fake_results import Fake, small_spec
 
-from orchestrator.report import build_tables, write_report
-from orchestrator.reports.latex import escape, latex_tables
-from tasks.store import Store
+from orchestrator.report.latex.tables import escape, latex_tables
+from orchestrator.report.writing import build_tables, write_report
+from tasks.store.store import Store
 
 GRIDS = {
     "one seed": {},

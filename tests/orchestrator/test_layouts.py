@@ -12,14 +12,14 @@ import pytest
 from fake_results import Fake, share, small_spec
 
 from core.metrics.outputs import DISTANCES
-from orchestrator.recipes import RECIPES
-from orchestrator.report import build_tables, write_report
-from orchestrator.reports.layouts import AVERAGE_GAP, LAYOUTS, MEASURES
-from orchestrator.reports.layouts_text import WIDEST, key_text, layouts_latex, layouts_markdown
-from orchestrator.reports.pivots import decimals, pivots
+from orchestrator.report.layouts.definitions import AVERAGE_GAP, LAYOUTS, MEASURES
+from orchestrator.report.layouts.pivot_tables import decimals, pivots
+from orchestrator.report.layouts.text import WIDEST, key_text, layouts_latex, layouts_markdown
+from orchestrator.report.writing import build_tables, write_report
+from orchestrator.spec.recipes import RECIPES
 from tasks.node import Node
 from tasks.record import EpochFact
-from tasks.store import Store
+from tasks.store.store import Store
 
 
 class Measured(Fake):

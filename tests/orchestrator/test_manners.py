@@ -12,13 +12,13 @@ import pytest
 from fake_results import Fake, small_spec
 
 from orchestrator import grid
-from orchestrator.console import manual
-from orchestrator.console.verbs import VERBS
-from orchestrator.plan import make_plan
-from orchestrator.rows import held
-from orchestrator.store import load_results
+from orchestrator.cli import help as manual
+from orchestrator.cli.verbs import VERBS
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.results import known_grids
+from orchestrator.results.reading import load_results
 from tasks.record import SCHEMA_VERSION, Newer
-from tasks.store import Store
+from tasks.store.store import Store
 
 READING = sorted(VERBS.keys() - {"run", "plan"})  # a store without a grid is nothing to them
 SERVING = {"ui"}  # does not end by itself
@@ -94,7 +94,7 @@ def test_a_store_without_a_grid_is_one_line_that_says_what_to_do(verb, what, tmp
 
 def filled(folder, **changes) -> Fake:
     fake = Fake(Store(str(folder)), small_spec(tracking={"enabled": False}, **changes))
-    held.remember(fake.store, fake.spec, fake.plan)
+    known_grids.remember(fake.store, fake.spec, fake.plan)
     fake.fill()
     return fake
 
@@ -122,7 +122,7 @@ def newer_parts(store: Store, key: str) -> None:
 
 
 def newer_marker(store: Store, key: str) -> None:
-    store.put(held.MARKER, json.dumps({"schema_version": SCHEMA_VERSION + 1}).encode())
+    store.put(known_grids.MARKER, json.dumps({"schema_version": SCHEMA_VERSION + 1}).encode())
 
 
 def newer_failure(store: Store, key: str) -> None:
@@ -182,7 +182,7 @@ def test_results_without_a_grid_ask_for_its_name(tmp_path, capsys):
 @pytest.mark.parametrize("verb", ["status", "report"])
 def test_a_half_finished_grid_is_shown_and_says_how_to_go_on(verb, tmp_path, capsys):
     fake = Fake(Store(str(tmp_path / "s")), small_spec(tracking={"enabled": False}))
-    held.remember(fake.store, fake.spec, fake.plan)
+    known_grids.remember(fake.store, fake.spec, fake.plan)
     fake.fill(skip=lambda node: node.inputs.get("method") == "ft")
     assert grid.main([verb, "--store", fake.store.uri]) == 0
     out = capsys.readouterr().out
@@ -194,7 +194,7 @@ class TestTwoGrids:
     def test_the_first_ones_report_can_be_had_again(self, tmp_path, capsys):
         first = filled(tmp_path / "s", methods=("retrain", "ft"))
         second = small_spec(tracking={"enabled": False}, methods=("retrain", "qmul"))
-        line = held.remember(first.store, second, make_plan(second))
+        line = known_grids.remember(first.store, second, make_plan(second))
         assert "this store held grid small before, with 1 cell that this one has not" in line
         arguments = shlex.split(line.partition("python -m orchestrator.grid ")[2])
         assert grid.main(arguments) == 0
@@ -202,7 +202,7 @@ class TestTwoGrids:
         assert "\nFT " in out
         assert "Q-MUL" not in out
         assert grid.main(["status", "--store", first.store.uri]) == 0
-        assert f"grids/{held.grid_file(first.spec)}" in "".join(
+        assert f"grids/{known_grids.grid_file(first.spec)}" in "".join(
             capsys.readouterr().out.split("\n             ")
         )
 
@@ -210,21 +210,21 @@ class TestTwoGrids:
         fake = Fake(Store(str(tmp_path / "s")), small_spec())
         fake.store.put("spec.json", fake.spec.model_dump_json().encode())
         other = small_spec(datasets=("svhn",))
-        assert "5 cells" not in held.remember(fake.store, other, make_plan(other))
-        assert held.others(fake.store, other) == [f"grids/{held.grid_file(fake.spec)}"]
+        assert "5 cells" not in known_grids.remember(fake.store, other, make_plan(other))
+        assert known_grids.others(fake.store, other) == [f"grids/{known_grids.grid_file(fake.spec)}"]
 
     def test_a_wider_grid_is_nothing_to_speak_of(self, tmp_path):
         fake = filled(tmp_path / "s", methods=("retrain", "ft"))
         wider = small_spec(tracking={"enabled": False}, methods=("retrain", "ft", "qmul"))
-        assert held.remember(fake.store, wider, make_plan(wider)) == ""
+        assert known_grids.remember(fake.store, wider, make_plan(wider)) == ""
 
     def test_where_a_grid_runs_makes_no_other_grid_of_it(self, tmp_path):
         fake = filled(tmp_path / "s")
         again = fake.spec.model_copy(
             update={"resources": fake.spec.resources.model_copy(update={"slots": 3})}
         )
-        assert held.remember(fake.store, again, fake.plan) == ""
-        assert held.others(fake.store, again) == []
+        assert known_grids.remember(fake.store, again, fake.plan) == ""
+        assert known_grids.others(fake.store, again) == []
 
 
 @pytest.mark.parametrize("arguments", manual.examples())
@@ -265,7 +265,7 @@ def test_a_finished_grid_ends_with_three_commands_that_work(verb, tracked, store
 
 def test_failures_stand_before_the_commands(tmp_path, capsys):
     fake = Fake(Store(str(tmp_path / "s")), small_spec(tracking={"enabled": False}))
-    held.remember(fake.store, fake.spec, fake.plan)
+    known_grids.remember(fake.store, fake.spec, fake.plan)
     fake.fill(fail=lambda node: node.kind == "trial" and node.inputs["method"] == "ft")
     assert grid.main(["run", "--store", "s", "--executor", "inline"]) == 3
     lines = capsys.readouterr().out.splitlines()

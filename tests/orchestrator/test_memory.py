@@ -5,11 +5,11 @@ import json
 import pytest
 
 from orchestrator import grid
-from orchestrator.console import launch
-from tasks import nodes
-from tasks.executors import InlineExecutor
-from tasks.resources import Capacity
-from tasks.store import Store
+from orchestrator.cli import launch
+from tasks.executors.executor import InlineExecutor
+from tasks.executors.resources import Capacity
+from tasks.nodes import dispatch
+from tasks.store.store import Store
 from tests.chaos import grids
 from tests.chaos.stub import LOG, OOM, STUBS
 
@@ -27,7 +27,7 @@ def command(tmp_path, monkeypatch):
     monkeypatch.setenv(LOG, str(tmp_path / "log"))
     monkeypatch.setenv("STUB_SECONDS", "0")
     for kind, stub in STUBS.items():
-        monkeypatch.setitem(nodes._FUNCTIONS, kind, stub)
+        monkeypatch.setitem(dispatch._FUNCTIONS, kind, stub)
     spec = grids.write(grids.small(), tmp_path)
     base = ["run", "--spec", str(spec), "--store", str(tmp_path / "store"), "--executor", "inline"]
     return lambda *more: grid.main([*base, *more, "--set", "resources.gpus_per_slot=0.5"])

@@ -7,8 +7,8 @@ from grid_command import write_spec
 
 from core.metrics.gap import FIGURES
 from orchestrator import grid, load_results
-from orchestrator.recipes import digits
-from orchestrator.spec import GridSpec
+from orchestrator.spec.recipes import digits
+from orchestrator.spec.specification import GridSpec
 from tests.browser import browser, needs_browser
 from tests.pictures.mlflow import fold, folder, picture, served, visit
 

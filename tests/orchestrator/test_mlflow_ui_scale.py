@@ -5,9 +5,9 @@ import time
 import pytest
 from fake_results import Fake
 
-from orchestrator import recipes
-from orchestrator.track import Mirror, tracking_uri
-from tasks.store import Store
+from orchestrator.spec import recipes
+from orchestrator.tracking.mirror import Mirror, tracking_uri
+from tasks.store.store import Store
 from tests.browser import browser, needs_browser
 from tests.pictures.mlflow import folder, picture, served, visit
 

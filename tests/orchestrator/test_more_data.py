@@ -7,9 +7,9 @@ import pytest
 from grid_command import rows
 
 from orchestrator import grid
-from orchestrator.spec import GridSpec
-from tasks import warm
-from tasks.store import Store
+from orchestrator.spec.specification import GridSpec
+from tasks.nodes import warm
+from tasks.store.store import Store
 from tests.core.data_files import encoded, mnist, noise, write_folder
 
 

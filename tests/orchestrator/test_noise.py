@@ -6,11 +6,11 @@ import io
 import pytest
 from fake_results import Fake, small_spec
 
-from orchestrator.reports.noise import Floor, floor_text, nearness, noise_floor
-from orchestrator.reports.results_csv import results_csv
-from orchestrator.reports.tables import build_tables, tables_of
-from orchestrator.rows.entries import collect
-from tasks.store import Store
+from orchestrator.report.csv_files import results_csv
+from orchestrator.report.noise import Floor, floor_text, nearness, noise_floor
+from orchestrator.report.tables import build_tables, tables_of
+from orchestrator.results.entries import collect
+from tasks.store.store import Store
 
 # |90-91| + |100-99| + |92-94| + |10-14| = 8, a quarter of it is 2; to the third: 1, 0, 1, 2 -> 1 and 0, 1, 1, 2 -> 1
 RETRAINS = (

@@ -8,19 +8,18 @@ import polars as pl
 import pytest
 from fake_results import Fake, small_spec
 from grid_command import write_spec
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from core.unlearn import METHODS
 from orchestrator import grid, load_results
-from orchestrator.plan import make_plan
-from orchestrator.report import write_report
-from orchestrator.reports.found import read_grid
-from orchestrator.rows.older import find_older, groups, notice
-from orchestrator.store import read_rows
-from orchestrator.upkeep import compact
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.report.contents import read_grid
+from orchestrator.report.writing import write_report
+from orchestrator.results.reading import read_rows
+from orchestrator.results.revisions import find_older, groups, notice
+from orchestrator.run.maintenance import compact
 from tasks.node import REVISIONS, make_node, revision_of
-from tasks.store import Store
+from tasks.store.store import Store
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator import grid
-from orchestrator.plan import make_plan
-from tasks import files, nodes
+from orchestrator.plan.grid_plan import make_plan
+from tasks.nodes import dispatch
 from tasks.record import from_parquet
-from tasks.store import Store
+from tasks.store import files
+from tasks.store.store import Store
 from tests.chaos import grids
 from tests.chaos.disk_faults import fill, read_only, small_disk
 from tests.chaos.stub import BYTES, STUBS
@@ -29,7 +30,7 @@ def disk(tmp_path):
 def command(tmp_path, monkeypatch):
     """Runs a grid of nodes that train nothing, in this process."""
     for kind, stub in STUBS.items():
-        monkeypatch.setitem(nodes._FUNCTIONS, kind, stub)
+        monkeypatch.setitem(dispatch._FUNCTIONS, kind, stub)
     monkeypatch.setenv(BYTES, "3000")
     spec = grids.write(grids.small(), tmp_path)
 

@@ -11,24 +11,25 @@ import torch
 from rich.console import Console
 
 from core.errors import BadInput
-from orchestrator.console.estimate import cost_model
-from orchestrator.console.overrides import grid_spec
-from orchestrator.costs.cost import CostModel
-from orchestrator.costs.memory import MemoryModel, memory_class
-from orchestrator.costs.paces import pace_of
-from orchestrator.ending import Clock
-from orchestrator.frontier import Frontier
-from orchestrator.plan import make_plan
-from orchestrator.progress import Progress
-from orchestrator.run import Driver
-from orchestrator.spec import GridSpec
-from tasks import nodes, packing
+from orchestrator.cli.estimate import cost_model
+from orchestrator.plan.costs.estimate import CostModel
+from orchestrator.plan.costs.memory import MemoryModel, memory_class
+from orchestrator.plan.costs.paces import pace_of
+from orchestrator.plan.frontier import Frontier
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.run.driver import Driver
+from orchestrator.run.outcomes import Clock
+from orchestrator.run.progress import Progress
+from orchestrator.spec.overrides import grid_spec
+from orchestrator.spec.specification import GridSpec
+from tasks.executors import packing
+from tasks.executors.on_ray import RayExecutor
 from tasks.job import Job, Outcome, Place
 from tasks.node import TRAINING
-from tasks.ray_executor import RayExecutor
+from tasks.nodes import dispatch
+from tasks.nodes.result import Result
 from tasks.record import Record
-from tasks.result import Result
-from tasks.store import Store
+from tasks.store.store import Store
 from tests.chaos import grids
 from tests.orchestrator.fake_ray import FakeRay, RayError
 
@@ -143,14 +144,14 @@ class TestMeasuring:
                 return answer
 
             monkeypatch.setattr(torch.cuda, name, say)
-        monkeypatch.setattr(nodes.warm, "device_of", lambda _place: torch.device("cuda"))
-        for kind in nodes._FUNCTIONS:
-            monkeypatch.setitem(nodes._FUNCTIONS, kind, lambda *_: Result({}, {}, {}))
+        monkeypatch.setattr(dispatch.warm, "device_of", lambda _place: torch.device("cuda"))
+        for kind in dispatch._FUNCTIONS:
+            monkeypatch.setitem(dispatch._FUNCTIONS, kind, lambda *_: Result({}, {}, {}))
         return said
 
     def test_a_training_node_is_held_to_its_share_and_measured(self, gpu, plan, tmp_path):
         node = next(n for n in plan.nodes.values() if n.kind == "original")
-        record = nodes.run_node(Job(node, Place(str(tmp_path), gpu_share=0.25)))
+        record = dispatch.run_node(Job(node, Place(str(tmp_path), gpu_share=0.25)))
         assert (record.peak_memory, record.gpu_share) == (5 * GIB, 0.25)
         assert [name for name, *_ in gpu] == [
             "set_per_process_memory_fraction",
@@ -164,12 +165,12 @@ class TestMeasuring:
 
     def test_other_nodes_leave_the_gpu_alone(self, gpu, plan, tmp_path):
         node = next(n for n in plan.nodes.values() if n.kind == "data")
-        record = nodes.run_node(Job(node, Place(str(tmp_path))))
+        record = dispatch.run_node(Job(node, Place(str(tmp_path))))
         assert (record.peak_memory, record.gpu_share, gpu) == (None, None, [])
 
     def test_stored_rows_are_expected_again(self, gpu, spec, plan, tmp_path):
         node = next(n for n in plan.nodes.values() if n.kind == "original")
-        nodes.run_node(Job(node, Place(str(tmp_path))))
+        dispatch.run_node(Job(node, Place(str(tmp_path))))
         cost = cost_model(spec, plan, Store(str(tmp_path)), {node.key})
         assert cost.memory.expected(node) == 5 * GIB
 

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from orchestrator.console.overrides import with_overrides
-from orchestrator.costs.memory import memory_class
-from orchestrator.plan import make_plan
+from orchestrator.plan.costs.memory import memory_class
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.spec.overrides import with_overrides
 from tasks.node import TRAINING
 from tests.chaos.cluster_faults import ClusterScene
 from tests.chaos.drivers import Drivers

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from core.errors import BadInput
-from orchestrator.places import machines_to_come
-from tasks.resources import Group
+from orchestrator.environment import machines_to_come
+from tasks.executors.resources import Group
 
 CLUSTER = {
     "max_workers": 6,

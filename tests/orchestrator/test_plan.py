@@ -4,14 +4,13 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from core.unlearn import METHODS
-from orchestrator.plan import make_plan
-from orchestrator.recipes import RECIPES, digits, full
-from orchestrator.search import searched
-from orchestrator.specs.variants import base_name
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.plan.search_points import searched
+from orchestrator.spec.labels import base_name
+from orchestrator.spec.recipes import RECIPES, digits, full
 from tasks.node import REVISIONS, canonical, make_node
 
 
@@ -99,7 +98,7 @@ def test_parents_come_before_children(name):
 
 
 def test_keys_are_the_same_in_another_process():
-    code = "from orchestrator.plan import make_plan; from orchestrator.recipes import digits;"
+    code = "from orchestrator.plan.grid_plan import make_plan; from orchestrator.spec.recipes import digits;"
     code += "print(*make_plan(digits()).nodes)"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.split() == list(make_plan(digits()).nodes)

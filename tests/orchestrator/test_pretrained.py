@@ -12,15 +12,15 @@ from core.models import build
 from core.models.weights import file_digest
 from core.quant import QuantSpec
 from orchestrator import grid, load_model
-from orchestrator.console.overrides import with_overrides
-from orchestrator.places import make_place
-from orchestrator.plan import make_plan
-from orchestrator.reports.tables import build_tables
-from orchestrator.spec import parse_spec
-from orchestrator.store import read_rows
-from tasks.failures import attempt
+from orchestrator.environment import make_place
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.report.tables import build_tables
+from orchestrator.results.reading import read_rows
+from orchestrator.spec.overrides import with_overrides
+from orchestrator.spec.specification import parse_spec
 from tasks.job import Job
-from tasks.store import Store
+from tasks.nodes.failures import attempt
+from tasks.store.store import Store
 
 GRID = {
     "datasets": "digits",

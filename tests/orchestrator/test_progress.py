@@ -8,10 +8,10 @@ import pytest
 from fake_results import Fake, small_spec
 from rich.console import Console
 
-from orchestrator.frontier import Frontier
-from orchestrator.plan import make_plan
-from orchestrator.progress import Progress, Rate, counts_of
-from tasks.store import Store
+from orchestrator.plan.frontier import Frontier
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.run.progress import Progress, Rate, counts_of
+from tasks.store.store import Store
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_nothing_is_coloured_without_colours(frontier, monkeypatch):
 
 def test_a_log_file_gets_whole_lines_and_only_now_and_then(frontier, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("orchestrator.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("orchestrator.run.progress.time.monotonic", lambda: now[0])
     console = Console(width=80, file=io.StringIO())
     with Progress(console, frontier) as show:
         for _ in range(100):
@@ -79,7 +79,7 @@ def test_a_log_file_gets_whole_lines_and_only_now_and_then(frontier, monkeypatch
 def test_a_slow_look_is_taken_less_often(frontier, monkeypatch):
     """In a plan of a hundred thousand nodes the driver must not spend its time on what it shows."""
     now = [0.0]
-    monkeypatch.setattr("orchestrator.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("orchestrator.run.progress.time.monotonic", lambda: now[0])
     show = Progress(Console(width=80, file=io.StringIO()), frontier)
     looks = []
 

@@ -10,12 +10,12 @@ from fake_results import Fake, small_spec
 
 from core.metrics.gap import FIGURES
 from core.models import MODELS
-from orchestrator.papers.published import COMPARED, Published, find_published, published_rows
-from orchestrator.plan import Cell, make_plan
-from orchestrator.recipes import RECIPES
-from orchestrator.reports.beside import beside, pairs_of
-from orchestrator.reports.tables import build_tables
-from tasks.store import Store
+from orchestrator.plan.grid_plan import Cell, make_plan
+from orchestrator.report.paper.deviations import beside, pairs_of
+from orchestrator.report.paper.published import COMPARED, Published, find_published, published_rows
+from orchestrator.report.tables import build_tables
+from orchestrator.spec.recipes import RECIPES
+from tasks.store.store import Store
 
 AT = Cell("cifar10", "resnet18", "4w4a", "random", 0.1, 1, "qmul")
 
@@ -26,7 +26,7 @@ def found(**changes) -> list[tuple[int, float]]:
 
 class TestRows:
     def test_every_row_of_the_file_is_there_as_printed(self):
-        text = files("orchestrator.papers").joinpath("published.csv").read_text("utf-8")
+        text = files("orchestrator.report.paper").joinpath("published.csv").read_text("utf-8")
         printed = list(csv.DictReader(text.splitlines()))
         rows = published_rows()
         assert len(rows) == len(printed) == 158

@@ -3,8 +3,8 @@
 from grid_command import write_spec
 
 from orchestrator import grid
-from tasks.lease import Lease
-from tasks.store import Store
+from tasks.store.lease import Lease
+from tasks.store.store import Store
 
 
 def test_a_refused_driver_changes_nothing(tiny, tmp_path, capsys):

@@ -11,13 +11,13 @@ from fake_results import Fake, small_spec
 from rich.console import Console
 
 from core.metrics.gap import FIGURES
-from orchestrator import words
-from orchestrator.plan import make_plan
-from orchestrator.report import build_tables, print_tables, write_report
-from orchestrator.reports import render
-from orchestrator.store import read_rows
-from tasks.store import Store
-from tasks.uri import public
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.report import markdown
+from orchestrator.report.writing import build_tables, print_tables, write_report
+from orchestrator.results.reading import read_rows
+from orchestrator.spec import titles
+from tasks.store.store import Store
+from tasks.store.uri import public
 
 
 def rows_of(fake: Fake) -> list[dict]:
@@ -374,7 +374,7 @@ class TestFiles:
                 assert f"<code>{fake.rows[key].selected[:12]}</code>" in page
 
     def test_parquet_holds_all_rows(self, uri):
-        from orchestrator.rows.parquet import as_table
+        from orchestrator.results.parquet import as_table
         from tasks.record import SCHEMA, from_parquet
 
         fake = filled(uri)
@@ -458,16 +458,16 @@ class TestFiles:
 
 def test_ratios_have_three_significant_digits():
     values = (None, 0.0, 0.00002, 0.004321, 0.5, 1.0, 12.345, 1234.5)
-    assert [render.ratio_text(v) for v in values] == [
+    assert [markdown.ratio_text(v) for v in values] == [
         "–", "0", "2.0e-05", "0.00432", "0.500", "1.00", "12.3", "1,234",
     ]  # fmt: skip
 
 
 def test_words():
-    assert [words.duration(s) for s in (0.42, 12.34, 246, 9400)] == ["0.42 s", "12.3 s", "4.1 min", "2.6 h"]
-    assert words.quantization("2w") == (
+    assert [titles.duration(s) for s in (0.42, 12.34, 246, 9400)] == ["0.42 s", "12.3 s", "4.1 min", "2.6 h"]
+    assert titles.quantization("2w") == (
         "2-bit weights, full-precision activations (LSQ+; first and last layer 8-bit)"
     )
-    assert words.quantization("fp") == "full precision"
+    assert titles.quantization("fp") == "full precision"
     assert public("https://u:p@host/x") == "https://host/x"
-    assert words.hyper_parameters("lr 0.012 fraction 0.37") == "lr 0.012, fraction 0.37"
+    assert titles.hyper_parameters("lr 0.012 fraction 0.37") == "lr 0.012, fraction 0.37"

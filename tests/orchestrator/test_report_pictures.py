@@ -10,9 +10,9 @@ import pytest
 from fake_results import Fake, small_spec
 
 from orchestrator.grid import main
-from orchestrator.report import write_report
-from orchestrator.reports.charts.theme import DARK_CARD
-from tasks.store import Store
+from orchestrator.report.charts.theme import DARK_CARD
+from orchestrator.report.writing import write_report
+from tasks.store.store import Store
 from tests.browser import browser, needs_browser
 from tests.pictures.report import NARROW, WIDE, draw_all, opened, pictures_by
 

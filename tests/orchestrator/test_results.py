@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from fake_results import Fake, small_spec
 
-from orchestrator import store as reading
-from orchestrator.store import load_results, read_rows
+from orchestrator.results import reading
+from orchestrator.results.reading import load_results, read_rows
 from tasks.record import SCHEMA, to_parquet
-from tasks.store import Store
+from tasks.store.store import Store
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -3,18 +3,17 @@
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from made_pace import made_pace
 
 from orchestrator import grid
-from orchestrator.costs.cost import CostModel
-from orchestrator.costs.forecast import DOUBLING, forecast, forecast_rows
-from orchestrator.costs.paces import as_in_the_paper
-from orchestrator.costs.schedule import cpu_workers, longest_path, simulate, with_searches
-from orchestrator.plan import Plan, make_plan
-from orchestrator.recipes import digits, full
-from orchestrator.searches import expected
+from orchestrator.plan.costs.estimate import CostModel
+from orchestrator.plan.costs.paces import as_in_the_paper
+from orchestrator.plan.costs.scaling import DOUBLING, forecast, forecast_rows
+from orchestrator.plan.costs.simulation import cpu_workers, longest_path, simulate, with_searches
+from orchestrator.plan.expansion import expected
+from orchestrator.plan.grid_plan import Plan, make_plan
+from orchestrator.spec.recipes import digits, full
 from tasks.node import TRAINING, Node
 
 
@@ -140,10 +139,10 @@ def test_nothing_left_is_no_time_on_any_number_of_workers(paper):
 
 
 def test_a_huge_plan_is_simulated_only_when_asked(monkeypatch):
-    monkeypatch.setattr("orchestrator.costs.forecast._AT_MOST", 100)
+    monkeypatch.setattr("orchestrator.plan.costs.scaling._AT_MOST", 100)
     plan, cost = make_plan(digits()), CostModel(made_pace())
     assert list(forecast(plan, cost, done=())["hours_on"]) == ["1"]
-    monkeypatch.setattr("orchestrator.costs.forecast._AT_MOST", 10)
+    monkeypatch.setattr("orchestrator.plan.costs.scaling._AT_MOST", 10)
     facts = forecast(plan, cost, done=())
     assert facts["hours_on"] == {}
     assert "--workers" in forecast_rows(facts)["workers"]

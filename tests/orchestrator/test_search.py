@@ -4,8 +4,8 @@ import pytest
 
 from core.models import MODELS
 from core.unlearn import METHODS
-from orchestrator.search import grid_points
-from orchestrator.spec import node_params
+from orchestrator.plan.search_points import grid_points
+from orchestrator.spec.specification import node_params
 
 SEARCHED = [name for name, method in METHODS.items() if method.space("resnet18")]
 

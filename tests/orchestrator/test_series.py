@@ -6,12 +6,12 @@ import io
 import pytest
 from fake_results import Fake, small_spec
 
-from orchestrator.report import write_report
-from orchestrator.reports.charts.page import make_charts
-from orchestrator.reports.found import read_grid
-from orchestrator.reports.series import all_series
-from orchestrator.spec import SearchSpec
-from tasks.store import Store
+from orchestrator.report.charts.page import make_charts
+from orchestrator.report.contents import read_grid
+from orchestrator.report.option_series import all_series
+from orchestrator.report.writing import write_report
+from orchestrator.spec.specification import SearchSpec
+from tasks.store.store import Store
 
 A = "amnesiac:affected=0.1"
 SHARES = (A, f"{A}:fraction=0.01", f"{A}:fraction=0.5")

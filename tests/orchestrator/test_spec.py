@@ -3,9 +3,9 @@
 import pytest
 
 from core.errors import BadInput
-from orchestrator.console.overrides import grid_spec, with_overrides
-from orchestrator.recipes import RECIPES, digits
-from orchestrator.spec import PAPER_METHODS, GridSpec
+from orchestrator.spec.overrides import grid_spec, with_overrides
+from orchestrator.spec.recipes import RECIPES, digits
+from orchestrator.spec.specification import PAPER_METHODS, GridSpec
 
 BASE = {"datasets": "cifar10", "archs": "resnet18", "ratios": 0.1}
 

@@ -9,11 +9,11 @@ from fake_results import Fake, small_spec
 from rich.console import Console
 
 from orchestrator import grid
-from orchestrator.console import standing
-from orchestrator.plan import make_plan
-from tasks.lease import STALE, Lease, this_driver
+from orchestrator.cli import status
+from orchestrator.plan.grid_plan import make_plan
 from tasks.record import to_parquet
-from tasks.store import Store
+from tasks.store.lease import STALE, Lease, this_driver
+from tasks.store.store import Store
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -36,9 +36,9 @@ def filled(store, fail=lambda n: False, skip=lambda n: False, age=0.0):
 
 
 def facts_of(fake):
-    found = standing.standing(fake.spec, make_plan(fake.spec), fake.store)
+    found = status.standing(fake.spec, make_plan(fake.spec), fake.store)
     console = Console(width=80, file=io.StringIO())
-    standing.print_standing(console, fake.spec, fake.store, found)
+    status.print_standing(console, fake.spec, fake.store, found)
     return found.facts, console.file.getvalue()
 
 
@@ -105,7 +105,7 @@ def test_rows_of_yesterday_are_no_pace(store):
 
 
 def test_a_dead_driver_elsewhere_is_not_waited_for(store, monkeypatch):
-    monkeypatch.setattr("tasks.lease.time.sleep", lambda seconds: pytest.fail("status waited"))
+    monkeypatch.setattr("tasks.store.lease.time.sleep", lambda seconds: pytest.fail("status waited"))
     holder = this_driver()
     gone = holder.__class__(**{**holder.__dict__, "machine": "another", "at": holder.at - 2 * STALE})
     fake = filled(store, skip=of_ft())

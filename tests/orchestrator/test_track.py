@@ -10,13 +10,13 @@ import pytest
 from fake_results import Fake, small_spec
 
 from core.metrics.gap import FIGURES
-from orchestrator.reports.colours import colour_of
-from orchestrator.track import Mirror, tracking_uri
+from orchestrator.spec.colours import colour_of
 from orchestrator.tracking.client import Data, Run
+from orchestrator.tracking.mirror import Mirror, tracking_uri
 from orchestrator.tracking.notes import FILTERS
 from orchestrator.tracking.views import VIEWS
 from tasks.record import Record
-from tasks.store import Store
+from tasks.store.store import Store
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:.*noload.*")

@@ -8,10 +8,10 @@ import pytest
 from fake_results import Fake, small_spec
 
 from core.metrics.gap import FIGURES
-from orchestrator.track import Mirror, tracking_uri
 from orchestrator.tracking.artifacts import cell_files
+from orchestrator.tracking.mirror import Mirror, tracking_uri
 from orchestrator.tracking.notes import FILTERS
-from tasks.store import Store
+from tasks.store.store import Store
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:.*noload.*")

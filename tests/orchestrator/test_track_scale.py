@@ -12,9 +12,9 @@ import pytest
 from fake_results import Fake
 
 from core.metrics.gap import FIGURES
-from orchestrator import recipes
-from orchestrator.track import Mirror
-from tasks.store import Store
+from orchestrator.spec import recipes
+from orchestrator.tracking.mirror import Mirror
+from tasks.store.store import Store
 from tests.chaos.tracker_faults import free_port, server
 
 pytest.importorskip("psycopg2", reason="psycopg2 is not installed")

@@ -8,11 +8,11 @@ from fake_results import Fake, small_spec
 from rich.console import Console
 
 from orchestrator import grid
-from orchestrator.console.estimate import cost_model, plan_facts, print_plan
-from orchestrator.console.tree import Branch, make_tree
-from orchestrator.plan import make_plan
-from orchestrator.recipes import RECIPES
-from tasks.store import Store
+from orchestrator.cli.estimate import cost_model, plan_facts, print_plan
+from orchestrator.cli.plan_tree import Branch, make_tree
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.spec.recipes import RECIPES
+from tasks.store.store import Store
 
 
 def tree_of(spec, tmp_path, fill=False) -> Branch:

@@ -1,10 +1,10 @@
 import pytest
 from fake_results import Fake, small_spec
 
-from orchestrator.plan import make_plan
-from orchestrator.reports.tried import edges_of, ends, point_of, tried_of
-from orchestrator.rows.entries import collect
-from tasks.store import Store
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.report.trials import edges_of, ends, point_of, tried_of
+from orchestrator.results.entries import collect
+from tasks.store.store import Store
 
 
 def trials(change=lambda row: row, **changes):
@@ -56,7 +56,7 @@ def test_seeds_that_agree_are_one_line():
 
 
 def test_one_trial_has_no_edges():
-    from orchestrator.spec import SearchSpec
+    from orchestrator.spec.specification import SearchSpec
 
     assert edges_of(trials(search=SearchSpec(trials=1))) == []
 

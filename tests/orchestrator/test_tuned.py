@@ -8,14 +8,14 @@ import pytest
 from grid_command import rows, write_spec
 
 from orchestrator import grid
-from orchestrator.plan import make_plan
-from orchestrator.run import Driver
-from orchestrator.searching import tuned
-from orchestrator.searching.cells import TunedCell
-from orchestrator.searching.tuned import CellBrackets, CellSearcher
-from orchestrator.spec import parse_spec
-from orchestrator.trials import Search
-from tasks import ray_executor
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.plan.trial_nodes import Search
+from orchestrator.run.driver import Driver
+from orchestrator.search import tune
+from orchestrator.search.candidates import TunedCell
+from orchestrator.search.tune import CellBrackets, CellSearcher
+from orchestrator.spec.specification import parse_spec
+from tasks.executors import on_ray
 from tasks.record import Candidate
 from tests import landscape
 from tests.landscape import winners
@@ -113,8 +113,8 @@ def test_trials_that_are_stopped_from_outside_leave_their_cell_open(wide):
 @pytest.fixture
 def command(ray_cluster, wide, tmp_path, monkeypatch):
     """Runs the command line on cells whose gaps are known, on Ray."""
-    monkeypatch.setattr(tuned, "TuneTrial", landscape.LandscapeTrial)
-    monkeypatch.setattr(ray_executor, "_Worker", landscape.LandscapeWorker)
+    monkeypatch.setattr(tune, "TuneTrial", landscape.LandscapeTrial)
+    monkeypatch.setattr(on_ray, "_Worker", landscape.LandscapeWorker)
 
     def call(mode, *arguments, store="store"):
         base = ["run", "--spec", str(write_spec(tmp_path, wide(mode))), "--store", str(tmp_path / store)]
@@ -132,7 +132,7 @@ def said(capsys):
 def test_one_tuner_runs_all_cells_and_a_dying_worker_costs_nothing(
     command, wide, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(tuned, "TuneTrial", landscape.DyingTrial)
+    monkeypatch.setattr(tune, "TuneTrial", landscape.DyingTrial)
     assert command("asha") == 0
     assert (tmp_path / "store/died").exists()
     assert said(capsys)["computed"] == len(rows(tmp_path / "store"))

@@ -8,9 +8,9 @@ from fake_results import Fake, small_spec
 
 from core.errors import BadInput
 from orchestrator import grid
-from orchestrator.console import ui
-from orchestrator.track import Mirror, tracking_uri
-from tasks.store import Store
+from orchestrator.cli import ui
+from orchestrator.tracking.mirror import Mirror, tracking_uri
+from tasks.store.store import Store
 
 pytest.importorskip("mlflow", reason="mlflow is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:.*noload.*")

@@ -3,8 +3,8 @@
 import os
 import time
 
-from orchestrator.upkeep import remove_leftovers
-from tasks.store import Store
+from orchestrator.run.maintenance import remove_leftovers
+from tasks.store.store import Store
 
 
 def test_old_leftovers_of_killed_writers_go_and_nothing_else(tmp_path):

@@ -4,13 +4,12 @@ import json
 from typing import Annotated, Literal, get_args, get_origin
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from core.errors import BadInput
 from core.unlearn import METHODS
-from orchestrator import words
-from orchestrator.specs.variants import parse_method, released_options, undone_ablation, worded
+from orchestrator.spec import titles
+from orchestrator.spec.labels import parse_method, released_options, undone_ablation, worded
 
 NAMES = [name for name in METHODS if name != "retrain"]
 
@@ -135,9 +134,9 @@ def test_a_word_that_json_takes_for_a_truth_value_stays_a_word():
 
 
 def test_a_variant_has_a_title():
-    assert words.title("qmul") == "Q-MUL"
+    assert titles.title("qmul") == "Q-MUL"
     label = parse_method("qmul:order=sequential:label_rule=released").label
-    assert words.title(label) == "Q-MUL (label_rule released, order sequential)"
-    assert words.title("ft:protocol=released") == "FT (protocol released)"
-    assert words.title("cifar10") == "CIFAR-10"
-    assert words.title("mine") == "mine"
+    assert titles.title(label) == "Q-MUL (label_rule released, order sequential)"
+    assert titles.title("ft:protocol=released") == "FT (protocol released)"
+    assert titles.title("cifar10") == "CIFAR-10"
+    assert titles.title("mine") == "mine"

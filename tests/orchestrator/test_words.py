@@ -4,9 +4,9 @@ import pytest
 
 from core.data import DATASETS
 from core.models import MODELS
-from orchestrator import words
-from orchestrator.recipes import digits
-from orchestrator.spec import GridSpec
+from orchestrator.spec import titles
+from orchestrator.spec.recipes import digits
+from orchestrator.spec.specification import GridSpec
 
 
 def spec(limit=None):
@@ -15,7 +15,7 @@ def spec(limit=None):
 
 @pytest.mark.parametrize("name", [*MODELS, *DATASETS])
 def test_every_network_and_data_set_has_a_title(name):
-    assert words.title(name) != name
+    assert titles.title(name) != name
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_every_network_and_data_set_has_a_title(name):
     ],
 )
 def test_what_no_registry_holds_goes_by_its_own_name(name, title):
-    assert words.title(name) == title
+    assert titles.title(name) == title
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_what_no_registry_holds_goes_by_its_own_name(name, title):
     ],
 )
 def test_how_many_images(dataset, limit, said):
-    assert words.images(dataset, spec(limit)) == said
+    assert titles.images(dataset, spec(limit)) == said

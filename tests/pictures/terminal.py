@@ -14,11 +14,11 @@ from subprocess import Popen
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.frontier import Frontier
-from orchestrator.plan import make_plan
-from orchestrator.progress import Progress, counts_of
-from orchestrator.rows.held import stored_grid
-from tasks.store import Store
+from orchestrator.plan.frontier import Frontier
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.results.known_grids import stored_grid
+from orchestrator.run.progress import Progress, counts_of
+from tasks.store.store import Store
 from tests.browser import browser, page
 
 WIDTHS = (80, 120)

@@ -6,7 +6,7 @@ import pytest
 import ray
 
 from core.errors import BadInput
-from tasks.cluster_address import join
+from tasks.executors.cluster_address import join
 
 
 class FakeRay:

@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 
 from core.errors import BadInput
-from orchestrator.plan import make_plan
-from tasks import ray_executor, warm
-from tasks.executors import InlineExecutor
+from orchestrator.plan.grid_plan import make_plan
+from tasks.executors import on_ray
+from tasks.executors.executor import InlineExecutor
+from tasks.executors.on_ray import RayExecutor
+from tasks.executors.resources import Capacity, spare_processes
 from tasks.job import Job, Place
 from tasks.node import TRAINING, make_node
-from tasks.ray_executor import RayExecutor
-from tasks.resources import Capacity, spare_processes
-from tasks.store import Store
+from tasks.nodes import warm
+from tasks.store.store import Store
 from tests.chaos.stub import CrampedWorker
 
 
@@ -250,7 +251,7 @@ def test_a_killed_worker_is_replaced_and_its_node_still_finishes(ray_cluster, pl
 def test_a_node_that_does_not_fit_runs_alone_and_its_neighbours_come_back(
     ray_cluster, place, tiny, monkeypatch
 ):
-    monkeypatch.setattr(ray_executor, "_Worker", CrampedWorker)
+    monkeypatch.setattr(on_ray, "_Worker", CrampedWorker)
     executor = RayExecutor("cpu", 1.0, None)
     data, original, trial, _ = chain(tiny)
     run(executor, place, [data, original])
@@ -275,14 +276,14 @@ def test_a_node_that_does_not_fit_runs_alone_and_its_neighbours_come_back(
     executor.close()
 
 
-class Unstartable(ray_executor._Worker):
+class Unstartable(on_ray._Worker):
     """Workers cannot import this module."""
 
 
 @pytest.mark.ray
 def test_workers_that_cannot_start_are_one_line(ray_cluster, monkeypatch):
-    monkeypatch.setattr(ray_executor, "_Worker", Unstartable)
-    monkeypatch.setattr(ray_executor, "_FAILED_STARTS", 2)
+    monkeypatch.setattr(on_ray, "_Worker", Unstartable)
+    monkeypatch.setattr(on_ray, "_FAILED_STARTS", 2)
     executor = RayExecutor("cpu", 1.0, 1)
     deadline = time.monotonic() + 60
     with pytest.raises(BadInput, match=r"no worker can start: .*No module named 'test_executors'"):

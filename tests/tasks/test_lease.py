@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from core.errors import BadInput
-from tasks import lease
-from tasks.files import Files
-from tasks.lease import NAME, Lease, alive, read_lease, this_driver
+from tasks.store import lease
+from tasks.store.files import Files
+from tasks.store.lease import NAME, Lease, alive, read_lease, this_driver
 
 
 @pytest.fixture(params=["folder", "s3"])
@@ -74,7 +74,7 @@ def test_a_driver_may_share_and_takes_the_lease_when_it_becomes_free(files):
 
 
 def test_a_killed_driver_of_this_machine_is_followed_at_once(tmp_path):
-    code = "import sys, time; from tasks.files import Files; from tasks.lease import Lease\n"
+    code = "import sys, time; from tasks.store.files import Files; from tasks.store.lease import Lease\n"
     code += "Lease(Files(sys.argv[1]), print).__enter__(); print('held', flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"

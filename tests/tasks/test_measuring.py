@@ -2,9 +2,9 @@
 
 import pytest
 
-from orchestrator.plan import make_plan
+from orchestrator.plan.grid_plan import make_plan
 from tasks.job import Job, Place
-from tasks.nodes import run_node
+from tasks.nodes.dispatch import run_node
 
 COPIED = ("params", "seconds", "flip_rate", "step_drift")
 

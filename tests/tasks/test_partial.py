@@ -3,16 +3,16 @@
 import pytest
 
 from core.checkpoint import WEIGHTS
-from orchestrator.plan import make_plan
-from orchestrator.spec import parse_spec
-from tasks import warm
-from tasks.failures import attempt
+from orchestrator.plan.grid_plan import make_plan
+from orchestrator.spec.specification import parse_spec
 from tasks.job import Job, Place
 from tasks.node import make_node, whole_trial
-from tasks.partial import Partial
+from tasks.nodes import warm
+from tasks.nodes.failures import attempt
+from tasks.nodes.result import PREDICTIONS
+from tasks.nodes.unfinished import Partial
 from tasks.record import Record
-from tasks.result import PREDICTIONS
-from tasks.store import Store
+from tasks.store.store import Store
 
 KEY = "cd" * 32
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from core.errors import BadInput
-from tasks.resources import Group, cluster_capacity
+from tasks.executors.resources import Group, cluster_capacity
 
 TWO_GPUS = [{"CPU": 8.0}, {"CPU": 16.0, "GPU": 2.0}]
 

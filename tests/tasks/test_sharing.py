@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from core import checkpoint
-from orchestrator.plan import make_plan
-from tasks import warm
+from orchestrator.plan.grid_plan import make_plan
 from tasks.job import Job, Place
-from tasks.nodes import run_node
-from tasks.store import Store
+from tasks.nodes import warm
+from tasks.nodes.dispatch import run_node
+from tasks.store.store import Store
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import BadInput
-from orchestrator.store import read_rows
+from orchestrator.results.reading import read_rows
 from tasks.errors import Unavailable
 from tasks.node import make_node
 from tasks.record import SCHEMA, SCHEMA_VERSION, Candidate, EpochFact, Record, from_parquet, to_parquet
-from tasks.store import Corrupt, Store
+from tasks.store.store import Corrupt, Store
 
 NODE = make_node("trial", (), {"dataset": "digits"})
 
@@ -182,7 +182,7 @@ def test_a_store_that_cannot_be_written_is_bad_input(tmp_path):
 
 def test_a_process_killed_while_it_writes_leaves_no_half_files(tmp_path):
     code = (
-        "import sys; from tasks.store import Store\nstore = Store(sys.argv[1])\n"
+        "import sys; from tasks.store.store import Store\nstore = Store(sys.argv[1])\n"
         "while True:\n  for c in b'ab': store.put('file', bytes([c]) * 3_000_000)"
     )
     for _ in range(3):

@@ -3,10 +3,10 @@
 import pytest
 from torch import nn
 
-from tasks import timing
-from tasks.partial import Partial
-from tasks.store import Store
-from tasks.timing import MethodClock
+from tasks.nodes import timing
+from tasks.nodes.timing import MethodClock
+from tasks.nodes.unfinished import Partial
+from tasks.store.store import Store
 
 
 class Hands:

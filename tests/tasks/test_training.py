@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from core.data.splits import pool_indices
-from orchestrator.plan import make_plan
-from tasks import training, warm
+from orchestrator.plan.grid_plan import make_plan
 from tasks.job import Job, Place
-from tasks.nodes import run_node
-from tasks.store import Store
+from tasks.nodes import training, warm
+from tasks.nodes.dispatch import run_node
+from tasks.store.store import Store
 
 
 class Trained(Exception):

@@ -8,12 +8,12 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from core.errors import BadInput
 from orchestrator import grid
-from tasks import warm
-from tasks.failures import failed
 from tasks.job import Job, Place
 from tasks.node import make_node
-from tasks.store import Store
-from tasks.uri import public, scrub
+from tasks.nodes import warm
+from tasks.nodes.failures import failed
+from tasks.store.store import Store
+from tasks.store.uri import public, scrub
 
 KEY = "ab" * 32
 REFUSAL = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"

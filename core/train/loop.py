@@ -1,0 +1,217 @@
+"""The one training loop: SGD with momentum, cosine learning rate, quantizers kept valid after every step."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.data import Batch
+from core.errors import Diverged
+from core.quant import StepGuard, keep_valid_, quantizer_parameters
+from core.train.forward import Forward, fixed_size, plain
+from core.train.state import Checkpoints, Memory, pack_state, restore_state_
+
+Precision = Literal["auto", "float32", "bfloat16"]
+EpochFacts = dict[str, float]
+OnEpoch = Callable[[int, EpochFacts], None]
+AfterEpoch = Callable[[nn.Module], EpochFacts]
+Positive = Annotated[int, Field(ge=1)]
+LearningRate = Annotated[float, Field(gt=0)]
+
+
+class Params(BaseModel):
+    """What every method's hyper-parameters share: unknown names and values that are not finite are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    batch_size: Positive = 256
+
+
+class TrainParams(Params):
+    """Hyper-parameters of the loop. Defaults are the paper's: batch 256, momentum 0.9, weight decay 5e-4.
+
+    `decay_quantizers` decays steps and offsets too, as the published code does with its single group.
+    `step_trust` bounds how far one update may move a quantization step (see `StepGuard`); None: unbounded.
+    `precision` auto means bfloat16 autocast on CUDA and float32 elsewhere.
+    """
+
+    epochs: Positive = 10
+    lr: LearningRate = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    decay_quantizers: bool = False
+    schedule: Literal["cosine", "constant"] = "cosine"
+    step_trust: Annotated[float, Field(gt=0)] | None = 0.0025
+    precision: Precision = "auto"
+
+
+@dataclass(frozen=True)
+class Around:
+    """What surrounds a training and leaves its result as it is.
+
+    checkpoints: where the state is left every few epochs and taken up again; may end the training before its last
+    epoch, on the learning rates of the whole. forward: how logits are computed, for batches of the usual size.
+    after_epoch: called with the model after an epoch's last step; what it returns is told with the epoch's facts.
+    Must change nothing of the model but its mode, and draw nothing.
+    """
+
+    checkpoints: Checkpoints | None = None
+    forward: Forward = plain
+    after_epoch: AfterEpoch | None = None
+
+
+NOTHING = Around()
+
+
+def cosine_lr(lr: float, epoch: int, epochs: int) -> float:
+    """Learning rate of an epoch: lr at 0, annealed towards 0 and never there (T_max = epochs)."""
+    return lr * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def cross_entropy(logits_BK: Tensor, batch: Batch) -> Tensor:
+    """Mean cross-entropy; with weights, eq. (13): the weighted sum divided by the number of samples."""
+    if batch.weights is None:
+        return F.cross_entropy(logits_BK, batch.labels)
+    return (F.cross_entropy(logits_BK, batch.labels, reduction="none") * batch.weights).mean()
+
+
+def fit(
+    model: nn.Module,
+    epoch_batches: Callable[[int], Iterable[Batch]],
+    params: TrainParams,
+    generator: torch.Generator,
+    *,
+    loss: Callable[[Tensor, Batch], Tensor] = cross_entropy,
+    on_gradient: Callable[[int], None] | None = None,
+    on_update: Callable[[], None] | None = None,
+    epoch_facts: Callable[[int], EpochFacts] | None = None,
+    on_epoch: OnEpoch | None = None,
+    memory: Memory | None = None,
+    around: Around = NOTHING,
+) -> nn.Module:
+    """Trains the model in place and returns it in eval mode.
+
+    Args:
+        model: on its device, quantizers calibrated.
+        epoch_batches: the batches of an epoch, by its number; may leave the model in any mode.
+        params: the loop's hyper-parameters.
+        generator: CPU generator; seeds layers that draw numbers themselves (dropout).
+        loss: scalar from float32 logits and batch.
+        on_gradient: called with the epoch after every backward pass; may edit gradients.
+        on_update: called after every optimizer step; may edit parameters.
+        epoch_facts: called with the epoch once its batches are prepared and before its first step; what it
+            returns is told with the epoch's facts. May leave the model in any mode.
+        on_epoch: called with the epoch's number and facts: mean loss and learning rate.
+        memory: what `epoch_batches` remembers from one epoch to the next, beside what follows from the
+            generator and the model.
+        around: what surrounds the training.
+
+    Raises Diverged when an epoch's mean loss is not finite.
+    """
+    optimizer = sgd(model, params)
+    checkpoints, after_epoch = around.checkpoints, around.after_epoch
+    last = params.epochs if checkpoints is None else min(checkpoints.until or params.epochs, params.epochs)
+    update = _Update(model, optimizer, params, loss, on_gradient, on_update, around.forward)
+    with _seeded_layers(generator, next(model.parameters()).device):
+        saved = checkpoints.load() if checkpoints is not None else None
+        past = [] if saved is None else restore_state_(saved, model, optimizer, generator, memory)
+        for epoch, facts in enumerate(past):
+            if on_epoch is not None:
+                on_epoch(epoch, facts)
+        for epoch in range(len(past), last):
+            lr = cosine_lr(params.lr, epoch, params.epochs) if params.schedule == "cosine" else params.lr
+            passes = epoch_batches(epoch)
+            measured = {} if epoch_facts is None else epoch_facts(epoch)
+            model.train()
+            losses = [update(batch, epoch, lr) for batch in passes]
+            mean = float(torch.stack(losses).mean())  # the epoch's only host synchronisation
+            if not math.isfinite(mean):
+                raise Diverged(_divergence(mean, epoch, lr, params))
+            seen = {} if after_epoch is None else after_epoch(model)
+            past.append({"loss": mean, "lr": lr} | measured | seen)
+            if on_epoch is not None:
+                on_epoch(epoch, past[-1])
+            done = epoch + 1
+            pauses = done == last < params.epochs
+            if checkpoints is not None and (pauses or (done < last and done % checkpoints.every == 0)):
+                checkpoints.save(done, pack_state(model, optimizer, generator, past, memory))
+    return model.eval()
+
+
+def _divergence(loss: float, epoch: int, lr: float, params: TrainParams) -> str:
+    return f"loss is {loss} in epoch {epoch + 1} of {params.epochs} at learning rate {lr:.3g}"
+
+
+class _Update:
+    """One optimizer step, with everything that stays the same over a run."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.SGD,
+        params: TrainParams,
+        loss: Callable[[Tensor, Batch], Tensor],
+        on_gradient: Callable[[int], None] | None,
+        on_update: Callable[[], None] | None,
+        forward: Forward,
+    ) -> None:
+        self.model, self.optimizer, self.params, self.loss = model, optimizer, params, loss
+        self.on_gradient, self.on_update = on_gradient, on_update
+        self.forward = fixed_size(forward, params.batch_size)
+        self.guard = None if params.step_trust is None else StepGuard(model, params.step_trust)
+
+    def __call__(self, batch: Batch, epoch: int, lr: float) -> Tensor:
+        """Returns the detached loss without waiting for it."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(batch.images.device, self.params.precision):
+            logits = self.forward(self.model, batch.images)
+        value = self.loss(logits.float(), batch)
+        value.backward()  # type: ignore[no-untyped-call]
+        if self.on_gradient is not None:
+            self.on_gradient(epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        with self.guard.around_update(lr) if self.guard else nullcontext():
+            self.optimizer.step()
+        keep_valid_(self.model)
+        if self.on_update is not None:
+            self.on_update()
+        return value.detach()
+
+
+def sgd(model: nn.Module, params: TrainParams) -> torch.optim.SGD:
+    """The optimizer: one kernel for many tensors on CUDA, operations on lists of tensors on CPUs."""
+    fused = next(model.parameters()).is_cuda
+    groups = parameter_groups(model, params)
+    return torch.optim.SGD(groups, params.lr, params.momentum, fused=fused, foreach=not fused)
+
+
+def parameter_groups(model: nn.Module, params: TrainParams) -> list[dict[str, object]]:
+    """Two SGD groups: what decays, and the quantizers' parameters, which by default do not."""
+    apart = set() if params.decay_quantizers else quantizer_parameters(model)
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    return [
+        {"params": [p for name, p in named if name not in apart], "weight_decay": params.weight_decay},
+        {"params": [p for name, p in named if name in apart], "weight_decay": 0.0},
+    ]
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """bfloat16 autocast where asked for; quantizers compute in float32 inside it all the same."""
+    enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def _seeded_layers(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Gives dropout, which knows only the global generator, numbers that follow from ours alone."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        yield

@@ -1,0 +1,82 @@
+"""What a command leaves on the screen at its end: what failed, how to go on, and where to look further."""
+
+import shlex
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.printing import nearby
+from orchestrator.run import Summary
+from orchestrator.spec import GridSpec
+from tasks import Record
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from orchestrator.report import Found
+
+PAGE = "report/index.html"
+_OPEN = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
+_COMMAND = "python -m orchestrator.grid"
+_SHOWN = 10  # failures
+_DIGITS = 12  # of a key
+
+
+def command(verb: str, store: Store, *more: str) -> str:
+    """A command on a store, to copy."""
+    return " ".join([_COMMAND, verb, "--store", shlex.quote(nearby(store.uri)), *more])
+
+
+def look_further(spec: GridSpec, store: Store, asked: str) -> list[tuple[str, str]]:
+    """Three commands by what they show, without the verb that was just asked for."""
+    found = {
+        "page": f"{_OPEN} {shlex.quote(nearby(store.path(PAGE)))}" if store.local else f"{store.uri}/{PAGE}",
+        "runs": command("ui", store) if spec.tracking.enabled else None,
+        "state": command("status", store) if asked != "status" else None,
+        "tables": command("report", store) if asked != "report" else None,
+        "plan": command("plan", store),
+    }
+    return [(name, text) for name, text in found.items() if text][:3]
+
+
+def failure_lines(failed: Iterable[tuple[str, Record]], store: Store) -> list[str]:
+    """The first failures with their reasons and logs. failed: each node in words, and its row."""
+    known = list(failed)
+    lines = []
+    for words, record in known[:_SHOWN]:
+        lines.append(f"failed {words}: {record.error_kind}: {record.error_message}")
+        if record.log:
+            lines.append(f"  log  {_short(nearby(store.path(record.log))) if store.local else record.log}")
+    if len(known) > _SHOWN:
+        lines.append(f"and {len(known) - _SHOWN} more: see {command('status', store, '--json')}")
+    return lines
+
+
+def _short(log: str) -> str:
+    """A log's path as a shell finds it too: a few of the key's 64 digits, and a star."""
+    folder, _, name = log.rpartition("/")
+    return f"{folder}/{name[:_DIGITS]}*"
+
+
+def missing_lines(found: "Found", store: Store) -> list[str]:
+    """A line about a grid that is not whole: how much is there, and how to get the rest."""
+    there = sum(entry.row is not None for entry in found.entries)
+    if there == len(found.entries):
+        return []
+    return [
+        f"{there:,} of {len(found.entries):,} rows of the tables are there; for the rest:",
+        f"  {command('run', store)}",
+    ]
+
+
+def outcome_line(summary: Summary) -> str:
+    """What a run did, in a line."""
+    line = f"{summary.computed} nodes computed" if summary.computed else "nothing left to compute"
+    if summary.left:
+        line = f"{summary.computed} nodes computed, {summary.left} left: the same command goes on from here"
+    return line
+
+
+def retry_lines(failed: int, blocked: int, store: Store) -> list[str]:
+    """How many failed, and how to try them again."""
+    kept = f", {blocked} blocked by them" if blocked else ""
+    return [f"{failed} failed{kept}; to try them again:", f"  {command('run', store, '--retry-failed')}"]

@@ -1,0 +1,116 @@
+"""What the command line's verbs do, beside `run`: plan, status, report, compact and sync."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from core.errors import BadInput
+from orchestrator.cli.estimate import plan_facts, print_plan
+from orchestrator.cli.launch import report_files, run
+from orchestrator.cli.options import FAILED, Options
+from orchestrator.cli.outcome import look_further, missing_lines
+from orchestrator.cli.printing import say_json, say_lines, say_sentences
+from orchestrator.cli.status import print_standing, standing
+from orchestrator.cli.ui import ui
+from orchestrator.plan import expand, make_plan
+from orchestrator.report import compare_stores, export_charts, print_against, print_found, read_grid
+from orchestrator.run import maintenance
+from orchestrator.spec import GridSpec
+from orchestrator.tracking import Mirror, tracking_uri
+from tasks.store import Lease, Store
+
+
+def plan(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
+    """Prints what a run would do, and roughly how long it would take; starts nothing."""
+    grid = expand(make_plan(spec), store)
+    facts = plan_facts(spec, grid, store, allow_cpu=options.allow_cpu, workers=options.workers)
+    if options.as_json:
+        say_json(console, facts)
+    else:
+        print_plan(spec, facts, console)
+    return 0
+
+
+def status(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
+    """How far a grid is, also while it runs in another process."""
+    found = standing(spec, expand(make_plan(spec), store), store, allow_cpu=options.allow_cpu)
+    if options.as_json:
+        say_json(console, found.facts)
+    else:
+        print_standing(console, spec, store, found)
+    return FAILED if found.failed else 0
+
+
+def report(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
+    """Writes the report from what the store holds now, and prints the tables."""
+    grid = expand(make_plan(spec), store)
+    found = read_grid(store, spec, grid)
+    against = compare_stores(store, found, spec, options.against) if options.against else None
+    files = report_files(spec, grid, store, [], found, against)
+    charts = export_charts(store, found) if options.charts else []
+    if options.as_json:
+        facts: dict[str, Any] = {"report": files, "warnings": found.repairs, "older": sorted(found.older)}
+        facts |= {"against": against.as_json()} if against else {}
+        say_json(console, facts | ({"charts": charts} if options.charts else {}))
+        return 0
+    print_found(console, found)
+    if against:
+        print_against(console, against)
+    console.print()
+    say_sentences(console, missing_lines(found, store), "yellow")
+    if files.startswith("needs "):
+        console.print(f"report {files}", style="yellow", highlight=False, soft_wrap=True)
+    if charts:
+        console.print(f"{len(charts)} charts in {store.uri}/report/charts/", highlight=False, soft_wrap=True)
+    say_lines(console, look_further(spec, store, "report"))
+    return 0
+
+
+def compact(_spec: GridSpec, store: Store, options: Options, console: Console) -> int:
+    """Merges the rows of finished nodes into one file: on an object store, one to read instead of thousands."""
+    say = Console(stderr=True) if options.as_json else console
+    with Lease(store, warn=lambda line: say.print(line, style="yellow", soft_wrap=True)):
+        rows, merged = maintenance.compact(store)
+    if options.as_json:
+        say_json(console, {"rows": rows, "merged": merged})
+    else:
+        said = f"{rows:,} rows in one file, {merged:,} of them merged now"
+        console.print(said, highlight=False)
+    return 0
+
+
+def sync(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
+    """Brings MLflow up to date with the store."""
+    uri = tracking_uri(spec, store)
+    if uri is None:
+        raise BadInput("a remote store needs --set tracking.uri=… for MLflow")
+    lines: list[str] = []
+    grid = expand(make_plan(spec), store)
+    missing = len(grid.nodes.keys() - store.finished())
+    mirror = Mirror(uri, store, spec, grid, warn=lines.append)
+    written = mirror.sync()
+    mirror.close()
+    if lines:
+        raise BadInput(lines[0])
+    if options.as_json:
+        say_json(console, {"written": written, "uri": uri, "missing": missing})
+    else:
+        console.print(f"{written} runs written to {uri}", highlight=False, soft_wrap=True)
+        if missing:
+            line = (
+                f"{missing:,} of {len(grid.nodes):,} nodes of the grid are missing: run it, then sync again"
+            )
+            console.print(line, style="yellow", highlight=False, soft_wrap=True)
+    return 0
+
+
+VERBS: dict[str, Callable[[GridSpec, Store, Options, Console], int]] = {
+    "run": run,
+    "plan": plan,
+    "status": status,
+    "report": report,
+    "compact": compact,
+    "sync": sync,
+    "ui": ui,
+}

@@ -1,1 +1,0 @@
-"""The command line: its verbs, and what they say."""

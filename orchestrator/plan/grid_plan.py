@@ -1,0 +1,238 @@
+"""From a grid to its nodes: a pure function. The same grid gives the same keys on every machine."""
+
+import gc
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, NamedTuple
+
+from core.unlearn import METHODS
+from orchestrator.plan.trial_nodes import AXES, Search, evaluation
+from orchestrator.spec import GridSpec, base_name, hook_label, inapplicable, node_params
+from tasks import Kind, Node, make_node
+
+
+class Cell(NamedTuple):
+    """Coordinates of one entry of the comparison: a method (its label) on a problem, at one seed."""
+
+    dataset: str
+    arch: str
+    quant: str
+    scenario: str
+    amount: float
+    seed: int
+    method: str
+
+    @property
+    def problem(self) -> "Cell":
+        """The same coordinates for Retrain, which every method is compared with."""
+        return self._replace(method="retrain")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """nodes by key, parents before children; for each cell the node that holds its figures.
+
+    A method's cell is held by its select node, Retrain's by an evaluate node, and so is the original's.
+    hooked: like originals, for those whose training a method took part in; their `method` is original and the
+    setting, such as original:mnemonic.
+    left_out: methods of the grid that cannot forget what a problem asks for, with the reason in one line.
+    searches: the select node that reads each search node. What a search comes to is not in the plan before it
+    has, see `orchestrator.plan.expansion`.
+    """
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    cells: dict[Cell, str] = field(default_factory=dict)
+    originals: dict[Cell, str] = field(default_factory=dict)
+    hooked: dict[Cell, str] = field(default_factory=dict)
+    left_out: dict[Cell, str] = field(default_factory=dict)
+    searches: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def omissions(self) -> list[str]:
+        """A line for each reason for which methods have no cell, with their names."""
+        found: dict[str, dict[str, None]] = {}
+        for cell, why in self.left_out.items():
+            found.setdefault(why, {})[cell.method] = None
+        return [f"{', '.join(methods)} left out: {why}" for why, methods in found.items()]
+
+    def counts(self) -> dict[str, int]:
+        """Number of nodes of each kind."""
+        return dict(Counter(node.kind for node in self.nodes.values()))
+
+    def evaluations(self, select: Node) -> list[Node]:
+        """The evaluations of trials that a selection reads: of a search, those that it has come to."""
+        others = (self.nodes[key] for key in select.parents[1:])
+        return [node for node in others if node.kind == "evaluate"]
+
+    def trials(self, select: Node) -> int:
+        """How many trials a selection chooses among, also where its search has yet to come to them."""
+        other = self.nodes[select.parents[1]]
+        return other.inputs["trials"] if other.kind == "search" else len(select.parents) - 1
+
+    def children(self) -> dict[str, list[str]]:
+        """Keys of the nodes that read each node."""
+        found: dict[str, list[str]] = {key: [] for key in self.nodes}
+        for node in self.nodes.values():
+            for parent in dict.fromkeys(node.parents):
+                found[parent].append(node.key)
+        return found
+
+
+def make_plan(spec: GridSpec) -> Plan:
+    """All nodes of a grid. Originals and retrains are shared by every cell that needs them."""
+    with _uncollected():
+        return _plan(spec)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection: a plan is many small objects that stay and make no cycles.
+
+    Looking through them again and again took a fifth of the time.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+# a method's hyper-parameters before the search, and which of them are fixed
+_Given = tuple[dict[str, Any], frozenset[str]]
+
+
+def _plan(spec: GridSpec) -> Plan:
+    plan = Plan()
+
+    @cache
+    def settings(label: str, dataset: str) -> _Given:
+        return spec.method_params(label, dataset, {}), spec.fixed(label)
+
+    for dataset, arch, seed in itertools.product(spec.datasets, spec.archs, spec.seeds):
+        for quant in spec.quant_specs(arch):
+            builder = _Builder(spec, settings, plan, dataset, arch, quant.label, seed)
+            for scenario, amount in _scenarios(spec):
+                builder.add_problem(scenario, amount)
+    return plan
+
+
+def _scenarios(spec: GridSpec) -> list[tuple[str, float]]:
+    return [("class", float(c)) for c in spec.classes] or [("random", ratio) for ratio in spec.ratios]
+
+
+class _Builder:
+    """Adds the nodes of one dataset × network × quantization × seed to a plan.
+
+    settings: what is given of a method, by its label and the data set.
+    """
+
+    def __init__(
+        self,
+        spec: GridSpec,
+        settings: Callable[[str, str], _Given],
+        plan: Plan,
+        dataset: str,
+        arch: str,
+        quant: str,
+        seed: int,
+    ) -> None:
+        self.spec, self.settings, self.plan = spec, settings, plan
+        limit = spec.data.limit.model_dump() if spec.data.limit else None
+        self.data = self._add("data", (), {"dataset": dataset, "limit": limit})
+        self.base: dict[str, Any] = {
+            "dataset": dataset,
+            "limit": limit,
+            "arch": arch,
+            "quant": quant,
+            "width": spec.width(arch),
+            "augment": spec.data.augment,
+            "seed": seed,
+            "validation": spec.validation,
+        }
+        training: dict[str, Any] = {
+            "method": "original",
+            "params": node_params(spec.original_params()),
+        }
+        if spec.splits == "mismatched":  # published: the original's pool is another seed's (ALGORITHMS 1)
+            training["split_seed"] = (seed + 1) % 2**32
+        file = spec.weights.get(arch)
+        self.pretrained = {"weights": file.sha256} if file else {}
+        self.training = training | self.pretrained
+        self.original = self._add("original", (self.data.key,), self.base | self.training)
+
+    def add_problem(self, scenario: str, amount: float) -> None:
+        """Retrain, every method's trials, their evaluations and selections, for one forget set."""
+        base = self.base | {"scenario": scenario, "amount": amount}
+        training = self._method("retrain", node_params(self.spec.retrain_params()))
+        retrain = self._add("retrain", (self.data.key,), base | training | self.pretrained)
+        reference = self._keep(evaluation(retrain))
+        at = Cell(**{name: base[name] for name in Cell._fields[:-1]}, method="retrain")
+        if "retrain" in self.spec.methods:
+            self.plan.cells[at] = reference.key
+        # The original, seen through this problem's forget set, shows what there is to forget.
+        original = self._keep(evaluation(self.original, base | {"method": "original", "params": None}))
+        self.plan.originals[at] = original.key
+        for label in self.spec.methods:
+            why = inapplicable(label, scenario)
+            if why:
+                self.plan.left_out[at._replace(method=label)] = why
+            elif label != "retrain":
+                self.plan.cells[at._replace(method=label)] = self._search(label, base, reference).key
+
+    def _search(self, label: str, base: dict[str, Any], reference: Node) -> Node:
+        """The trials of one cell and the node that chooses among them."""
+        spec = self.spec
+        params, fixed = self.settings(label, base["dataset"])
+        original = self._original(base_name(label), params, base)
+        search = Search(base, label, params, fixed, self.data.key, original.key)
+        coordinates: dict[str, Any] = {axis: base[axis] for axis in AXES}
+        choice = {"method": label, "select_on": spec.selects_on, "protocol": spec.protocol}
+        if search.adapts(spec.search):
+            node = self._keep(search.node(reference.key, spec.search, spec.selects_on))
+            choice["search"] = spec.search.mode
+            select = self._keep(make_node("select", (reference.key, node.key), coordinates | choice))
+            self.plan.searches[node.key] = select.key
+            return select
+        evaluations = []
+        for point in search.points(spec.search.trials):
+            trial, measured = search.nodes(point)
+            self._keep(trial)
+            evaluations.append(self._keep(measured).key)
+        parents = (reference.key, *dict.fromkeys(evaluations))
+        return self._keep(make_node("select", parents, coordinates | choice))
+
+    def _original(self, name: str, params: dict[str, Any], base: dict[str, Any]) -> Node:
+        """The original that a method changes: the plain one, or one whose training the method took part in.
+
+        There is one for each setting of the method's hook, and for each forget set only if the hook must know it.
+        """
+        method = METHODS[name]
+        if method.hook is None:
+            return self.original
+        setting = dict(method.hook.setting(method.params(**params)))
+        hook: dict[str, Any] = {"method": name, "revision": method.revision, "setting": setting}
+        if method.hook.knows_forget:
+            hook["forget"] = {axis: base[axis] for axis in ("scenario", "amount")}
+        label = f"original:{hook_label(method, setting)}"
+        inputs = self.base | self.training | {"hook": hook}
+        original = self._keep(make_node("original", (self.data.key,), inputs, label))
+        measured = self._keep(evaluation(original, base | {"method": label, "params": None}))
+        at = Cell(**{axis: base[axis] for axis in Cell._fields[:-1]}, method=label)
+        self.plan.hooked[at] = measured.key
+        return original
+
+    @staticmethod
+    def _method(name: str, params: dict[str, Any]) -> dict[str, Any]:
+        return {"method": name, "method_revision": METHODS[name].revision, "params": params}
+
+    def _add(self, kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any]) -> Node:
+        return self._keep(make_node(kind, parents, inputs))
+
+    def _keep(self, node: Node) -> Node:
+        return self.plan.nodes.setdefault(node.key, node)

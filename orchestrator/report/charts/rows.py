@@ -1,0 +1,193 @@
+"""The rows behind the charts: plain values, apart from the specifications, which are the same for every problem."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from core.metrics import FIGURES
+from core.unlearn import METHODS
+from orchestrator.report.charts.parts import Data, Rows, Scope
+from orchestrator.report.charts.series_rows import along_of, option_rows
+from orchestrator.report.gradient_norms import NORMS, WEIGHTS, epoch_facts, ratio
+from orchestrator.report.intervals import Figure
+from orchestrator.report.option_series import Series
+from orchestrator.report.tables import Line, Table
+from orchestrator.report.trials import KEY_DIGITS, Tried, ends
+from orchestrator.results import Entry, Row
+from orchestrator.spec import base_name, titles
+
+PLACES = 4  # decimals of a figure in percent
+
+
+CONSTANTS = [{"zero": 0, "one": 1}]
+
+
+def scope_of(tables: Sequence[Table], tried: Iterable[Tried], series: Sequence[Series] = ()) -> Scope:
+    """The methods of a report, what was searched of each, and what their variants are compared along."""
+    found: dict[str, dict[str, bool]] = {}
+    for trial in tried:
+        space = METHODS[base_name(trial.cell.method)].space(trial.cell.arch)
+        names = {name: space[name].log for name in trial.point if name in space}
+        found.setdefault(trial.cell.method, {}).update(names)
+    labels = dict.fromkeys(line.method for table in tables for line in table.lines)
+    norms = [line for table in tables if table.norms for line in table.norms.lines]
+    return Scope(
+        tuple(labels),
+        tuple((label, tuple(names.items())) for label, names in found.items()),
+        frozenset(line.method for line in norms),
+        frozenset(line.method for line in norms if line.what in WEIGHTS),
+        len(tables),
+        along_of(series),
+        all(table.at.scenario == "class" for table in tables),
+    )
+
+
+def problem_data(
+    table: Table,
+    entries: Sequence[Entry],
+    tried: Sequence[Tried],
+    rows: Mapping[str, Row],
+    series: Sequence[Series] = (),
+) -> Data:
+    """The data sets of one table. entries, tried, series: those of its problem at every seed. rows: all, by key."""
+    retrains = [entry.row for entry in entries if entry.cell.method == "retrain" and entry.row]
+    options, levels = option_rows(series, retrains)
+    return {
+        "options": options,
+        "levels": levels,
+        "trials": [_trial(trial) for trial in tried],
+        "seeds": [_seed(entry, entry.row) for entry in entries if entry.row],
+        "lines": [row for line in table.lines if line.count for row in [_line(line, entries)]],
+        "epochs": [row for entry in entries for row in _epochs(entry, rows)],
+        "retrain": [_mean(retrains)] if retrains else [],
+        "floor": _floor(table),
+        "constants": CONSTANTS,
+    }
+
+
+def overview_data(tables: Sequence[Table]) -> Data:
+    """The AG of every method on every problem, with where its table stands on the page."""
+    marks: Rows = []
+    floors: Rows = []
+    for number, table in enumerate(tables, 1):
+        dataset, network, *others = table.title.split(" · ")
+        problem = f"{dataset} · {network}\n{' · '.join(others)}"
+        at = {"problem": problem, "order": number, "table": f"#table-{number}"}
+        lines = [line for line in table.lines if line.role == "method" and line.ag]
+        marks += [at | {"method": line.title} | _interval("ag", line.ag) for line in lines]
+        floors += [at | floor for floor in _floor(table)]
+    return {"problems": marks, "floors": floors}
+
+
+def _trial(trial: Tried) -> dict[str, Any]:
+    row = trial.row
+    return _run(trial.cell.method, trial.cell.seed, trial.key, row, titles.hyper_parameters(row["tried"])) | {
+        **trial.point,
+        "ag": _rounded(trial.ag),
+        "fa_off": _rounded(trial.difference("fa")),
+        "ta_off": _rounded(trial.difference("ta")),
+        "state": "selected" if trial.selected else "trial" if trial.whole else "part",
+        "edges": " ".join(ends(trial)) if trial.selected else "",
+    }
+
+
+def _seed(entry: Entry, row: Row) -> dict[str, Any]:
+    method = entry.cell.method
+    tried = titles.hyper_parameters(row["tried"]) if entry.trials else titles.training(row["params"])
+    flips = row["flip_rate"]
+    return _run(method, entry.cell.seed, row["selected"] or entry.key, row, tried) | {
+        "ag": _rounded(entry.ag),
+        "role": _role(method),
+        "flips": None if flips is None else _rounded(100 * flips),
+    }
+
+
+def _run(method: str, seed: int, key: str, row: Row, hyper: str) -> dict[str, Any]:
+    seconds = row["seconds"]
+    return {
+        "method": titles.title(method),
+        "seed": seed,
+        "hyper": hyper,
+        **{name: _rounded(row[name]) for name in FIGURES},
+        "seconds": seconds and float(f"{seconds:.4g}"),
+        "time": titles.duration(seconds) if seconds else "–",
+        "key": key[:KEY_DIGITS],
+    }
+
+
+def _line(line: Line, entries: Sequence[Entry]) -> dict[str, Any]:
+    runs = [(entry, entry.row) for entry in entries if entry.row and entry.cell.method == line.method]
+    seconds = [row["seconds"] for _, row in runs if row["seconds"]]
+    of_time = Figure(fmean(seconds)) if seconds and line.role != "original" else None
+    return {
+        "method": line.title,
+        "role": line.role,
+        "seeds": f"{line.count} of {line.seeds}",
+        "hyper": line.params,
+        "keys": ", ".join((row["selected"] or entry.key)[:KEY_DIGITS] for entry, row in runs),
+        **_interval("ag", line.ag),
+        **_interval("mia", line.figures["mia"]),
+        **_interval("flips", line.flip_rate),
+        **_interval("seconds", of_time),
+    }
+
+
+def _interval(name: str, found: Figure | None) -> dict[str, Any]:
+    """A mean and the ends of its interval, of which no figure is below 0 (nor, for a logarithmic axis, at 0)."""
+    if found is None:
+        return {}
+    mean, half = found.mean, found.half
+    if half is None:
+        return {name: _rounded(mean), f"{name}_text": f"{mean:.2f}"}
+    low = max(mean / 100, mean - half)
+    return {
+        name: _rounded(mean),
+        f"{name}_low": _rounded(low),
+        f"{name}_high": _rounded(mean + half),
+        f"{name}_text": f"{mean:.2f} ± {half:.2f}",
+    }
+
+
+def _role(method: str) -> str:
+    return (
+        "original"
+        if base_name(method) == titles.ORIGINAL
+        else "reference"
+        if method == "retrain"
+        else "method"
+    )
+
+
+def _epochs(entry: Entry, rows: Mapping[str, Row]) -> Rows:
+    if entry.row is None:
+        return []
+    at = {"method": titles.title(entry.cell.method), "seed": entry.cell.seed}
+    key = (entry.row["selected"] or entry.key)[:KEY_DIGITS]
+    return [
+        at | {"epoch": epoch + 1, "ratio": _digits(ratio(facts)), "key": key}
+        | {name: _digits(facts.get(name)) for name in (*NORMS, *WEIGHTS)}
+        for epoch, facts in epoch_facts(entry, rows).items()
+    ]  # fmt: skip
+
+
+def _mean(retrains: Sequence[Row]) -> dict[str, Any]:
+    names = [name for name in (*FIGURES, "ef", "seconds") if all(row[name] is not None for row in retrains)]
+    means = {name: _rounded(fmean(row[name] for row in retrains)) for name in names}
+    seconds = means.get("seconds")
+    return means | {"time": titles.duration(seconds) if seconds else "–"}
+
+
+def _floor(table: Table) -> Rows:
+    if table.floor is None:
+        return []
+    return [
+        {"zero": 0, "floor": _rounded(table.floor.mean), "text": f"noise floor: AG {table.floor.mean:.2f}"}
+    ]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), PLACES)
+
+
+def _digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")

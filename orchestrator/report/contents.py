@@ -1,0 +1,44 @@
+"""What a store says about a grid: its rows, and everything that reports make of them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from orchestrator.plan import Plan
+from orchestrator.report.option_series import Series, all_series
+from orchestrator.report.tables import Table, tables_of
+from orchestrator.report.trials import Tried, tried_of
+from orchestrator.results import Entry, Older, Row, collect, find_older, read_rows
+from orchestrator.spec import GridSpec
+from tasks.store import Store
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a store says about a grid. everything: all rows of the store. rows: those of the plan's nodes, by key.
+
+    repairs: a line for each part that was broken. older: rows outside the plan that an older revision made, by key.
+    tried: every finished trial.
+    """
+
+    everything: list[Row]
+    rows: dict[str, Row]
+    repairs: list[str]
+    older: dict[str, Older]
+    entries: list[Entry]
+    tables: list[Table]
+    tried: list[Tried]
+
+    @cached_property
+    def series(self) -> list[Series]:
+        """Variants along one option, for charts and their file."""
+        return all_series(self.entries, self.rows)
+
+
+def read_grid(store: Store, spec: GridSpec, plan: Plan) -> Found:
+    """What the store holds now: rows, tables, and what an older revision made."""
+    everything, repairs = read_rows(store)
+    rows = {row["key"]: row for row in everything if row["key"] in plan.nodes}
+    older = find_older(store, plan, everything)
+    entries = collect(plan, rows.values(), {one.now for one in older.values()})
+    tried = tried_of(plan, entries, rows)
+    return Found(everything, rows, repairs, older, entries, tables_of(spec, entries, rows, tried), tried)

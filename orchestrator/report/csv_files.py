@@ -1,0 +1,161 @@
+"""Every figure at full precision as CSV: the results, every trial, and the gradient norms by epoch."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+from core.metrics import FIGURES
+from orchestrator.plan import Cell
+from orchestrator.report.gradient_norms import NORMS, WEIGHTS, epoch_facts, ratio
+from orchestrator.report.option_series import Series
+from orchestrator.report.paper import COMPARED, find_published, pairs_of
+from orchestrator.report.tables import CLOSENESS, Line, Table
+from orchestrator.report.trials import Tried, ends
+from orchestrator.results import Entry, Row
+
+_ROW = (
+    *CLOSENESS, "va", "mia_validation", "ag_validation", "seconds", "flip_rate", "step_drift", "epochs", "forget_count",
+    "retain_count", "test_count", "tried", "params", "protocol", "select_on", "model", "selected", "reference",
+    "code_revision", "hardware",
+)  # fmt: skip
+_PRINTED = (
+    *(f"{name}_published" for name in COMPARED), *(f"{name}_difference" for name in COMPARED), "published_table",
+    "published_note",
+)  # fmt: skip
+COLUMNS = (
+    *Cell._fields, "status", "reason", *FIGURES, *(f"{name}_gap" for name in FIGURES), "ag", "noise_floor",
+    "distinguishable", "distinguishable_from_retrain", "trials", "failed_trials", "key", *_ROW, *_PRINTED,
+)  # fmt: skip
+_WORDS = {True: "true", False: "false"}
+TRIAL_COLUMNS = (
+    *Cell._fields, "selected", "whole", "tried", "edges", *FIGURES, *(f"{name}_gap" for name in FIGURES), "ag",
+    "ag_validation", "va", "mia_validation", "seconds", "flip_rate", "step_drift", "params", "key", "model",
+    "reference",
+)  # fmt: skip
+OPTION_COLUMNS = (
+    *Cell._fields, "series", "option", "asked", "measured", *FIGURES, "ef", "ag", "recorded_bytes", "key", "original",
+)  # fmt: skip
+NORM_COLUMNS = (*Cell._fields, "epoch", *NORMS, "ratio", *WEIGHTS)
+
+
+def results_csv(entries: Iterable[Entry], tables: Sequence[Table]) -> str:
+    """One line for each method, problem and seed.
+
+    noise_floor, distinguishable (from the best AG) and distinguishable_from_retrain are about the means over seeds
+    of the tables; they are empty where they are unknown, and the best is not compared with itself.
+    """
+    judged = {
+        table.at._replace(seed=0, method=line.method): _judged(table, line)
+        for table in tables
+        for line in table.lines
+    }
+    return csv_text(COLUMNS, (_row(entry) | judged[entry.cell._replace(seed=0)] for entry in entries))
+
+
+def trials_csv(tried: Iterable[Tried]) -> str:
+    """One line for each finished trial. whole: false for a look at one on its way. edges: ends of ranges it sits on."""
+    return csv_text(TRIAL_COLUMNS, map(_trial, tried))
+
+
+def _trial(trial: Tried) -> dict[str, object]:
+    gaps = {f"{name}_gap": off for name in FIGURES if (off := trial.difference(name)) is not None}
+    return {
+        **{name: value for name, value in trial.row.items() if name in TRIAL_COLUMNS},
+        **trial.cell._asdict(),
+        **{name: abs(off) for name, off in gaps.items()},
+        "selected": _WORDS[trial.selected],
+        "whole": _WORDS[trial.whole],
+        "edges": " ".join(f"{name}:{end}" for name, end in ends(trial).items()),
+        "ag": trial.ag,
+        "ag_validation": trial.ag_validation,
+        "key": trial.key,
+        "reference": trial.reference["key"] if trial.reference else None,
+    }
+
+
+def norms_csv(entries: Iterable[Entry], rows: Mapping[str, Row]) -> str:
+    """One line for each epoch (from 1) of the selected trials that measured gradient norms."""
+    return csv_text(
+        NORM_COLUMNS,
+        (
+            entry.cell._asdict()
+            | {"epoch": epoch + 1, "ratio": ratio(facts)}
+            | {name: facts.get(name) for name in (*NORMS, *WEIGHTS)}
+            for entry in entries
+            for epoch, facts in epoch_facts(entry, rows).items()
+        ),
+    )
+
+
+def options_csv(found: Iterable[Series]) -> str:
+    """One line for each variant and seed of the series: what was asked of an option, what it came to, and figures.
+
+    series: the label of what its variants share. original: the evaluation of the network that the variant changed.
+    """
+    return csv_text(
+        OPTION_COLUMNS,
+        (
+            point.entry.cell._asdict()
+            | {name: point.row[name] for name in (*FIGURES, "ef")}
+            | {
+                "series": series.label,
+                "option": series.option,
+                "asked": point.asked,
+                "measured": point.measured,
+            }
+            | {"ag": point.entry.ag, "recorded_bytes": point.stored, "key": point.entry.key}
+            | {"original": point.original["key"] if point.original else None}
+            for series in found
+            for point in series.points
+        ),
+    )
+
+
+def csv_text(columns: Sequence[str], lines: Iterable[Mapping[str, object]]) -> str:
+    """Lines under a heading; what a line lacks is empty."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return buffer.getvalue()
+
+
+def _row(entry: Entry) -> dict[str, object]:
+    row = entry.row or {}
+    return {
+        **entry.cell._asdict(),
+        "status": entry.status,
+        "reason": entry.hole,
+        **{name: row.get(name) for name in (*FIGURES, *_ROW)},
+        **{f"{name}_gap": entry.gap(name) for name in FIGURES},
+        "ag": entry.ag,
+        "trials": entry.trials or None,
+        "failed_trials": entry.failed_trials if entry.row and entry.trials else None,
+        "key": entry.key,
+        **_printed(entry),
+    }
+
+
+def _printed(entry: Entry) -> dict[str, object]:
+    """The printed figures of an entry and its distance to them; no distance to a row that contradicts itself."""
+    rows = find_published(entry.cell)
+    if not rows:
+        return {}
+    ours = {name: (entry.row or {}).get(name) for name in FIGURES} | {"ag": entry.ag}
+    pairs = pairs_of(rows[0], ours)
+    return {
+        **{f"{name}_published": pair.printed for name, pair in pairs.items()},
+        **{f"{name}_difference": pair.difference for name, pair in pairs.items()},
+        "published_table": " ".join(str(row.table) for row in rows),
+        "published_note": rows[0].note,
+    }
+
+
+def _judged(table: Table, line: Line) -> dict[str, object]:
+    """What the noise floor says about a method's mean AG, in JSON's words."""
+    said: dict[str, object] = {"noise_floor": table.floor.mean if table.floor else None}
+    if line.near is None:
+        return said
+    if line.mark != "best":
+        said["distinguishable"] = _WORDS[line.near == ""]
+    return said | {"distinguishable_from_retrain": _WORDS[line.near != "retrain"]}

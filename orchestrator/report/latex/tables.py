@@ -1,0 +1,140 @@
+"""The tables for a paper: LaTeX with booktabs, laid out as its own are: methods below each other, gaps in brackets."""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from core.metrics import FIGURES
+from orchestrator.report.intervals import Figure
+from orchestrator.report.latex.markup import HOLE, Group, LatexTable, escape, label_of, title_text
+from orchestrator.report.paper import COMPARED, Beside
+from orchestrator.report.tables import Line, Table
+from orchestrator.spec import GridSpec, titles
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_MARKS = {"best": r"\textbf{%s}", "second": r"\underline{%s}", "": "%s"}
+_NEAR = {None: "", "": "", "best": r"\,$\approx$", "retrain": r"\,$\approx$R"}
+
+
+def latex_tables(spec: GridSpec, tables: Sequence[Table], more: Iterable[LatexTable] = ()) -> str:
+    """One file with a table for each data set, network and kind of forgetting; then ours beside the printed figures.
+
+    more: tables that stand before them.
+    """
+    groups: dict[tuple[str, str, str], list[Table]] = {}
+    for table in tables:
+        groups.setdefault((table.at.dataset, table.at.arch, table.at.scenario), []).append(table)
+    found = [*more, *(_comparison(spec, each) for each in groups.values())]
+    found += [beside for each in groups.values() if (beside := _printed(each))]
+    return _template().render(tables=found, recipe=escape(spec.recipe))
+
+
+@lru_cache
+def _template() -> "Template":
+    """Templates in which braces are LaTeX's own."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("orchestrator.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+        autoescape=False,
+    )
+    return environment.get_template("report.tex.j2")
+
+
+def _comparison(spec: GridSpec, tables: Sequence[Table]) -> LatexTable:
+    """The methods, grouped by quantization and forget set."""
+    groups = tuple(Group(_first(table), tuple(_row(line) for line in table.lines)) for table in tables)
+    heads = ("Bits", "Forget set", "Method", *(name.upper() for name in FIGURES), "AG")
+    return LatexTable(_caption(spec, tables), _label(tables[0]), "lll" + "r" * 5, heads, groups)
+
+
+def _first(table: Table) -> tuple[str, str]:
+    return escape(table.at.quant), escape(titles.scenario(table.at.scenario, table.at.amount))
+
+
+def _row(line: Line) -> tuple[str, ...]:
+    figures = (_figure(line.figures.get(name)) for name in FIGURES)
+    return (_name(line), *figures, _ag(line))
+
+
+def _name(line: Line) -> str:
+    seeds = f" ({line.count}/{line.seeds} seeds)" if 0 < line.count < line.seeds else ""
+    return title_text(line.title) + seeds
+
+
+def _figure(figure: Figure | None) -> str:
+    if figure is None:
+        return HOLE
+    text = f"{figure.mean:.2f}"
+    text += "" if figure.half is None else rf" $\pm$ {figure.half:.2f}"
+    return text if figure.gap is None else rf"{text}\,({figure.gap:.2f})"
+
+
+def _ag(line: Line) -> str:
+    if line.role == "reference" and line.count:
+        return "0"
+    if line.ag is None:
+        return HOLE
+    half = "" if line.ag.half is None else rf" $\pm$ {line.ag.half:.2f}"
+    return _MARKS[line.mark] % f"{line.ag.mean:.2f}" + half + _NEAR[line.near]
+
+
+def _caption(spec: GridSpec, tables: Sequence[Table]) -> str:
+    """What a reader must know: the problem, seeds, units, marks and the noise floor of each group."""
+    at, seeds = tables[0].at, len(spec.seeds)
+    over = f"means and 95 % intervals over {seeds} seeds" if seeds > 1 else "one seed"
+    said = (
+        f"{titles.title(at.dataset)}, {titles.title(at.arch)}: FA, RA, TA and MIA in percent, the gap to Retrain in "
+        f"brackets; {over} (n = {seeds}). Best AG in bold, second best underlined."
+    )
+    floors = [f"{_at_words(t)} {t.floor.mean:.2f}" for t in tables if t.floor]
+    known = "AG between Retrains of different seed"
+    noise = (
+        f"Noise floor ({known}): {', '.join(floors)}." if floors else f"The noise floor ({known}) is unknown."
+    )
+    near = " ≈: not told apart from the best AG by it; ≈R: nor from Retrain." if floors else ""
+    return escape(f"{said} {noise}{near}")
+
+
+def _at_words(table: Table) -> str:
+    return f"{table.at.quant} {titles.scenario(table.at.scenario, table.at.amount)}"
+
+
+def _label(table: Table, *what: str) -> str:
+    return label_of(table.at.dataset, table.at.arch, table.at.scenario, *what)
+
+
+def _printed(tables: Iterable[Table]) -> LatexTable | None:
+    """Ours beside the paper's printed figures; None where nothing is printed."""
+    shown = [(table, table.beside) for table in tables if table.beside]
+    if not shown:
+        return None
+    table = shown[0][0]
+    numbers = sorted({number for _, beside in shown for number in beside.tables})
+    source = f"table{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+    terms = list(dict.fromkeys(term for _, beside in shown for term in beside.terms))
+    notes = list(dict.fromkeys(note for _, beside in shown for note in beside.notes))
+    said = f"{titles.title(table.at.dataset)}, {titles.title(table.at.arch)}: ours and the printed figures ({source})."
+    caption = escape(" ".join([said, *(f"{term}." for term in terms), *(f"† {note}." for note in notes)]))
+    groups = tuple(Group(_first(each), tuple(_printed_rows(beside))) for each, beside in shown)
+    heads = ("Bits", "Forget set", "Method", "", *(name.upper() for name in COMPARED))
+    return LatexTable(caption, _label(table, "printed"), "llll" + "r" * len(COMPARED), heads, groups)
+
+
+def _printed_rows(beside: Beside) -> Iterable[tuple[str, ...]]:
+    for line in beside.lines:
+        ours = (HOLE if p.ours is None else f"{p.ours:.2f}" for p in (line.pairs[name] for name in COMPARED))
+        yield (title_text(line.title), "ours", *ours)
+        dagger = r"\,$\dagger$" if line.note else ""
+        yield ("", "printed" + dagger, *(f"{line.pairs[name].printed:.2f}" for name in COMPARED))

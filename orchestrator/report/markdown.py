@@ -1,0 +1,190 @@
+"""Tables as text: what a cell says, and whole tables as Markdown. (The page is templates/report.html.j2.)"""
+
+from collections.abc import Iterable, Sequence
+
+from core.metrics import FIGURES, SETS
+from orchestrator.report.gradient_norms import NormTable
+from orchestrator.report.intervals import Figure
+from orchestrator.report.paper import COMPARED, Beside, BesideLine
+from orchestrator.report.tables import CLOSENESS, Line, Table
+from orchestrator.spec import titles
+
+HEADINGS = ("FA", "RA", "TA", "MIA", "AG", "RTE", "Hyper-parameters")
+HOLE = "–"
+NEAR = {None: "", "": "", "best": "≈", "retrain": "≈R"}
+DOUBTFUL = "†"
+KEY = (
+    "FA, RA, TA: accuracy on forgotten, retained and test images; MIA: share of forgotten images the attack takes"
+    " for never seen; all in percent. In brackets: the gap to Retrain. AG: average of the four gaps, smaller is"
+    " better. RTE: run time of unlearning."
+)
+NEAR_KEY = (
+    "≈: the noise floor does not tell this AG apart from the best one. ≈R: nor from Retrain's: the AG itself is"
+    " within the floor."
+)
+NORMS_KEY = (
+    "Norm of the gradient on the forget set over that on the retain set, before each epoch, in the selected trials;"
+    " w_forget and w_retain: the weights of the two sets."
+)
+CLOSE_HEADINGS = (
+    "E_F, %", *(f"{kind}, {name}" for kind in ("L2", "JS") for name in SETS),
+)  # fmt: skip
+CLOSE_KEY = (
+    "E_F: error on test images of the forgotten class, which A_R (that is TA) and the distances on test images leave"
+    " out. L2: mean distance of the probabilities to Retrain's (activation distance, at most 1.414). JS: their"
+    " Jensen-Shannon divergence (at most 0.693). Both on a sample of up to 1,000 images of each set."
+)
+QUANTIZED_KEY = (
+    "Against the original. Flip rate: share of integer weight codes that changed. Step drift: mean relative change"
+    " of the learned step sizes."
+)
+
+
+def key_text(tables: Iterable[Table]) -> str:
+    """What the columns and signs mean; signs of the noise floor where there is one."""
+    return f"{KEY} {NEAR_KEY}" if any(table.floor for table in tables) else KEY
+
+
+def figure_text(figure: Figure | None, places: int = 2, interval: bool = True) -> str:
+    """`93.38 (6.04)`, or `93.38 ± 0.41 (6.04)` over several seeds."""
+    if figure is None:
+        return HOLE
+    text = f"{figure.mean:.{places}f}"
+    if interval and figure.half is not None:
+        text += f" ± {figure.half:.{places}f}"
+    return text if figure.gap is None else f"{text} ({figure.gap:.{places}f})"
+
+
+def ag_text(line: Line, interval: bool = True) -> str:
+    """Average gap; a plain 0 for Retrain, as in the paper."""
+    return "0" if line.role == "reference" and line.count else figure_text(line.ag, interval=interval)
+
+
+def time_text(line: Line) -> str:
+    """Seconds of unlearning; nothing for the original, which is not unlearned."""
+    if line.role == "original" and line.count:
+        return ""
+    return HOLE if line.seconds is None else titles.duration(line.seconds.mean)
+
+
+def name_text(line: Line) -> str:
+    """The method's title, with the number of seeds where some are missing."""
+    return line.title + (f" ({line.count} of {line.seeds} seeds)" if 0 < line.count < line.seeds else "")
+
+
+def points(value: float | None, signed: bool = False, places: int = 2) -> str:
+    """`97.11`, or `+0.36` for a difference; nothing for a figure that is not there."""
+    if value is None:
+        return ""
+    text = f"{value:+.{places}f}" if signed else f"{value:.{places}f}"
+    return text.replace("-", "−")
+
+
+def pair_texts(line: BesideLine, name: str, places: int = 2) -> tuple[str, str, str]:
+    """One figure: ours, printed (with a sign where the printed row contradicts itself) and the difference."""
+    pair = line.pairs[name]
+    ours = HOLE if pair.ours is None else points(pair.ours, places=places)
+    printed = points(pair.printed, places=places) + (DOUBTFUL if pair.doubtful else "")
+    return ours, printed, points(pair.difference, signed=True, places=places)
+
+
+def ratio_text(value: float | None) -> str:
+    """Three significant digits of a number that is not negative, however large or small."""
+    if value is None:
+        return HOLE
+    if value >= 100 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}" if value >= 1e-4 else f"{value:.1e}"
+
+
+def markdown_table(table: Table) -> str:
+    """One table with its heading, facts, notes and what belongs beside it, as GitHub Markdown."""
+    parts = [
+        [f"### {markdown_text(table.title)}"],
+        [f"- {label}: {markdown_text(value)}" for label, value in table.facts],
+        markdown_grid(("Method", *HEADINGS), "lrrrrrrl", [_cells(line) for line in table.lines]),
+        [f"- {markdown_text(note)}" for note in (*table.notes, *table.edges)],
+    ]
+    if table.beside:
+        parts += _beside(table.beside)
+    if table.quantized:
+        parts += _quantized(table.quantized)
+    if table.close:
+        parts += _close(table.close)
+    if table.norms:
+        parts += _norms(table.norms)
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def markdown_grid(head: Sequence[str], align: str, rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table of cells that are Markdown already. align: l or r for each column."""
+    rules = {"l": ":--", "r": "--:"}
+    body = [f"| {' | '.join(cells)} |" for cells in rows]
+    return [f"| {' | '.join(head)} |", f"|{'|'.join(rules[side] for side in align)}|", *body]
+
+
+def _cells(line: Line) -> list[str]:
+    ag = {"best": "**{}**", "second": "<u>{}</u>", "": "{}"}[line.mark].format(ag_text(line))
+    name = markdown_text(name_text(line))
+    return [
+        f"*{name}*" if line.role == "original" else name,
+        *(figure_text(line.figures.get(figure)) for figure in FIGURES),
+        f"{ag} {NEAR[line.near]}".rstrip(),
+        time_text(line),
+        markdown_text(line.hole or line.params),
+    ]
+
+
+def _beside(beside: Beside) -> list[list[str]]:
+    head = ("Method", *(f"{name.upper()} ours / printed / difference" for name in COMPARED))
+    rows = [
+        [
+            markdown_text(line.title),
+            *(" / ".join(pair_texts(line, name)).removesuffix(" / ") for name in COMPARED),
+        ]
+        for line in beside.lines
+    ]
+    return [
+        [f"#### Beside the published figures: {beside.source}"],
+        [f"- {markdown_text(term)}" for term in beside.terms],
+        markdown_grid(head, "l" + "r" * len(COMPARED), rows),
+        [f"- {DOUBTFUL} {markdown_text(note)}" for note in beside.notes],
+    ]
+
+
+def _quantized(lines: Sequence[Line]) -> list[list[str]]:
+    rows = [[markdown_text(n.title), figure_text(n.flip_rate), figure_text(n.step_drift)] for n in lines]
+    head = ("Method", "Flip rate, %", "Step drift, %")
+    return [["#### Quantization"], [QUANTIZED_KEY], markdown_grid(head, "lrr", rows)]
+
+
+def close_texts(line: Line) -> list[str]:
+    """E_F in percent, then the distances of outputs on forget, retain and test images."""
+    return [figure_text(line.closeness.get(name), 2 if name == "ef" else 3) for name in CLOSENESS]
+
+
+def _close(lines: Sequence[Line]) -> list[list[str]]:
+    rows = [[markdown_text(line.title), *close_texts(line)] for line in lines]
+    grid = markdown_grid(("Method", *CLOSE_HEADINGS), "l" + "r" * len(CLOSENESS), rows)
+    return [["#### Outputs beside Retrain's"], [CLOSE_KEY], grid]
+
+
+def _norms(norms: NormTable) -> list[list[str]]:
+    rows = [
+        [
+            markdown_text(line.title),
+            line.what,
+            *(ratio_text(line.values.get(epoch)) for epoch in norms.epochs),
+        ]
+        for line in norms.lines
+    ]
+    head = ("Method", "Epoch", *map(str, norms.epochs))
+    grid = markdown_grid(head, "ll" + "r" * len(norms.epochs), rows)
+    return [["#### Gradient norms, forget / retain, per epoch"], [NORMS_KEY], grid]
+
+
+def markdown_text(text: str) -> str:
+    """Text inside a Markdown table cell: nothing in it is markup."""
+    for plain, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("*", "\\*"), ("`", "\\`"), ("\n", " ")):
+        text = text.replace(plain, safe)
+    return text

@@ -1,0 +1,53 @@
+"""The noise floor: how far two Retrains lie apart that differ in their seed alone.
+
+An AG, or a difference of two AGs, that is no larger says nothing (ALGORITHMS 9.7).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+from typing import Literal
+
+from core.metrics import average_gap
+
+Near = Literal["", "best", "retrain"]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """AG between Retrains of different seed, in percentage points: mean, smallest and largest of all pairs."""
+
+    mean: float
+    low: float
+    high: float
+    pairs: int
+
+
+def noise_floor(retrains: Sequence[Mapping[str, float]]) -> Floor | None:
+    """The floor of one problem's Retrains, one per seed; None for fewer than two."""
+    gaps = [average_gap(one, other) for one, other in combinations(retrains, 2)]
+    return Floor(fmean(gaps), min(gaps), max(gaps), len(gaps)) if gaps else None
+
+
+def floor_text(floor: Floor | None, seeds: int) -> str:
+    """The floor as the tables state it; seeds: of the grid."""
+    if floor is None:
+        why = "with one seed" if seeds == 1 else "with fewer than two finished Retrains"
+        return f"unknown {why}: differences of AG cannot be judged"
+    pairs = "1 pair" if floor.pairs == 1 else f"{floor.pairs} pairs, {floor.low:.2f} to {floor.high:.2f}"
+    return f"AG {floor.mean:.2f} between Retrains of different seed ({pairs})"
+
+
+def nearness(ag: float, best: float, floor: Floor | None) -> Near | None:
+    """What an AG cannot be told apart from: `retrain` (and so neither from the best), the `best` AG, or nothing.
+
+    None where there is no floor to judge by. The best AG itself is only compared with Retrain. Judged as printed,
+    to two decimals, so that a reader can check it.
+    """
+    if floor is None:
+        return None
+    ag, best, limit = round(ag, 2), round(best, 2), round(floor.mean, 2)
+    if ag <= limit:
+        return "retrain"
+    return "best" if 0 < round(ag - best, 2) <= limit else ""

@@ -1,0 +1,303 @@
+"""The comparison tables as plain values: one for each dataset, network, quantization and forget set."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from statistics import fmean
+from typing import Literal
+
+from core.metrics import DISTANCES, FIGURES
+from orchestrator.plan import Cell, Plan
+from orchestrator.report.gradient_norms import NormTable, first_facts, norm_table
+from orchestrator.report.intervals import Figure, figure
+from orchestrator.report.noise import Floor, Near, floor_text, nearness, noise_floor
+from orchestrator.report.paper import Beside, beside
+from orchestrator.report.search_effort import effort_text
+from orchestrator.report.trials import Tried, edges_of, tried_of
+from orchestrator.results import Entry, Row, collect
+from orchestrator.spec import GridSpec, base_name, titles
+
+CLOSENESS = ("ef", *DISTANCES)  # error on the forgotten class, and distances of outputs to Retrain's
+Role = Literal["original", "reference", "method"]
+Mark = Literal["", "best", "second"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method's line. count of seeds have figures; with none, `hole` says why.
+
+    mark: rank of its AG. near: what the noise floor does not tell its AG apart from; None where that is not
+    judged. closeness: what rows say of `CLOSENESS`. flip_rate, step_drift: share of integer weight codes changed,
+    and mean relative change of the learned steps, against the original, in percent. trainable: parameters that
+    trained, in percent, of a method that says so.
+    """
+
+    method: str
+    title: str
+    role: Role
+    count: int
+    seeds: int
+    figures: dict[str, Figure] = field(default_factory=dict)
+    ag: Figure | None = None
+    seconds: Figure | None = None
+    closeness: dict[str, Figure] = field(default_factory=dict)
+    flip_rate: Figure | None = None
+    step_drift: Figure | None = None
+    trainable: Figure | None = None
+    params: str = ""
+    hole: str = ""
+    mark: Mark = ""
+    near: Near | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One comparison. at: its coordinates, with the first seed. facts: what stands above it, as label and value.
+
+    floor: the noise floor of AG; None where fewer than two Retrains are there. beside: the paper's figures.
+    norms: gradient norms by epoch. edges: selected values that sit at an end of their searched range.
+    """
+
+    at: Cell
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    floor: Floor | None = None
+    beside: Beside | None = None
+    norms: NormTable | None = None
+    edges: tuple[str, ...] = ()
+
+    @property
+    def ranked(self) -> list[Line]:
+        """The marked methods, best first."""
+        return sorted((line for line in self.lines if line.mark), key=lambda line: (line.mark, line.method))
+
+    @property
+    def level_with_best(self) -> list[Line]:
+        """The methods that the noise floor does not tell apart from the best, without the best."""
+        return [line for line in self.lines if line.near and line.mark != "best"]
+
+    @property
+    def close(self) -> list[Line]:
+        """The lines that say how close outputs are to Retrain's, or the error on a forgotten class."""
+        return [line for line in self.lines if line.closeness]
+
+    @property
+    def quantized(self) -> list[Line]:
+        """The lines that have a flip rate or a step drift."""
+        return [line for line in self.lines if line.flip_rate or line.step_drift]
+
+
+def build_tables(spec: GridSpec, plan: Plan, rows: Iterable[Row]) -> list[Table]:
+    """The tables of a grid, in the plan's order, seeds within; a hole stays a hole."""
+    by_key = {row["key"]: row for row in rows}
+    entries = collect(plan, by_key.values())
+    return tables_of(spec, entries, by_key, tried_of(plan, entries, by_key))
+
+
+def tables_of(
+    spec: GridSpec, entries: Iterable[Entry], rows: Mapping[str, Row], tried: Iterable[Tried] = ()
+) -> list[Table]:
+    """The tables of a grid's entries. rows: all rows by key, which hold the curves of the selected trials."""
+    groups: dict[Cell, dict[str, list[Entry]]] = {}
+    for entry in entries:
+        at = entry.cell._replace(seed=spec.seeds[0], method="retrain")
+        groups.setdefault(at, {}).setdefault(entry.cell.method, []).append(entry)
+    trials: dict[Cell, list[Tried]] = {}
+    for trial in tried:
+        trials.setdefault(trial.cell._replace(seed=spec.seeds[0], method="retrain"), []).append(trial)
+    tables = {at: _table(spec, at, methods, rows) for at, methods in groups.items()}
+    return [replace(table, edges=_edges(trials.get(at, []))) for at, table in tables.items()]
+
+
+def _edges(tried: Sequence[Tried]) -> tuple[str, ...]:
+    return tuple(edge.text for edge in edges_of(tried))
+
+
+def _table(spec: GridSpec, at: Cell, methods: dict[str, list[Entry]], rows: Mapping[str, Row]) -> Table:
+    floor = noise_floor([entry.row for entry in methods.get("retrain", ()) if entry.row])
+    lines = _marked([_line(name, entries, rows) for name, entries in methods.items()], floor)
+    everything = [entry for entries in methods.values() for entry in entries]
+    scenario = titles.scenario(at.scenario, at.amount)
+    return Table(
+        at,
+        f"{titles.title(at.dataset)} · {titles.title(at.arch)} · {at.quant} · {scenario}",
+        _facts(spec, at, everything, floor),
+        tuple(lines),
+        tuple(_notes(lines, everything)),
+        floor,
+        beside(spec, at, {line.method: _means(line) for line in lines}, len(spec.seeds)),
+        norm_table(methods, rows),
+    )
+
+
+def _means(line: Line) -> dict[str, float | None]:
+    means: dict[str, float | None] = {name: value.mean for name, value in line.figures.items()}
+    return means | {"ag": line.ag.mean if line.ag else None}
+
+
+def _line(method: str, entries: list[Entry], rows: Mapping[str, Row]) -> Line:
+    role: Role = (
+        "original"
+        if base_name(method) == titles.ORIGINAL
+        else "reference"
+        if method == "retrain"
+        else "method"
+    )
+    empty = Line(method, titles.title(method), role, 0, len(entries), hole=_hole(entries))
+    done = [entry for entry in entries if entry.row]
+    if not done:
+        return empty
+    gaps = [ag for entry in done if (ag := entry.ag) is not None]
+    times = _values("seconds", done)
+    return replace(
+        empty,
+        count=len(done),
+        figures={name: _figure(name, done) for name in FIGURES},
+        ag=figure(gaps) if gaps else None,
+        seconds=figure(times) if times and role != "original" else None,
+        closeness={name: figure(values) for name in CLOSENESS if (values := _values(name, done))},
+        flip_rate=_percent("flip_rate", done),
+        step_drift=_percent("step_drift", done),
+        trainable=_trainable(done, rows),
+        params=_params(role, done),
+        hole="",
+    )
+
+
+def _hole(entries: list[Entry]) -> str:
+    if len({entry.hole for entry in entries}) == 1:
+        return entries[0].hole
+    return "; ".join(f"{entry.hole} (seed {entry.cell.seed})" for entry in entries)
+
+
+def _figure(name: str, done: list[Entry]) -> Figure:
+    """The gap is between means over the same seeds."""
+    pairs = [
+        (entry.row[name], entry.reference[name])
+        for entry in done
+        if entry.row and entry.reference and entry.cell.method != "retrain"
+    ]
+    gap = abs(fmean(a for a, _ in pairs) - fmean(b for _, b in pairs)) if pairs else None
+    return figure(_values(name, done), gap)
+
+
+def _values(name: str, done: list[Entry]) -> list[float]:
+    return [value for entry in done if (value := (entry.row or {}).get(name)) is not None]
+
+
+def _percent(name: str, done: list[Entry]) -> Figure | None:
+    values = [100 * share for share in _values(name, done)]
+    return figure(values) if values else None
+
+
+def _trainable(done: list[Entry], rows: Mapping[str, Row]) -> Figure | None:
+    """The fact of that name, a share, of the models whose evaluations were chosen."""
+    models = (rows.get(entry.row["model"]) for entry in done if entry.row)
+    told = (first_facts(model or {}).get("trainable") for model in models)
+    values = [100 * share for share in told if share is not None]
+    return figure(values) if values else None
+
+
+def _params(role: Role, done: list[Entry]) -> str:
+    """The chosen hyper-parameters; where seeds chose differently, which seeds chose what."""
+    chosen: dict[str, list[int]] = {}
+    for entry in done:
+        row = entry.row or {}
+        text = titles.hyper_parameters(row["tried"]) if role == "method" else titles.training(row["params"])
+        chosen.setdefault(text, []).append(entry.cell.seed)
+    if len(chosen) == 1:
+        return next(iter(chosen))
+    return "; ".join(f"{text} ({_seeds(seeds)})" for text, seeds in chosen.items())
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _marked(lines: list[Line], floor: Floor | None) -> list[Line]:
+    """Marks best and second AG among the methods with the most seeds, and what the floor does not tell apart.
+
+    Equal as printed is a tie.
+    """
+    most = max((line.count for line in lines if line.role == "method"), default=0)
+    shown = {
+        line.method: round(line.ag.mean, 2)
+        for line in lines
+        if line.role == "method" and line.ag and line.count == most
+    }
+    ranks: dict[float, Mark] = dict(zip(sorted(set(shown.values())), ("best", "second"), strict=False))
+    best = min(shown.values(), default=0.0)
+    return [
+        replace(line, mark=ranks.get(ag, ""), near=nearness(ag, best, floor))
+        if (ag := shown.get(line.method)) is not None
+        else line
+        for line in lines
+    ]
+
+
+def _facts(
+    spec: GridSpec, at: Cell, entries: list[Entry], floor: Floor | None
+) -> tuple[tuple[str, str], ...]:
+    width = spec.width(at.arch)
+    seeds = _seeds(spec.seeds).removeprefix("seeds ").removeprefix("seed ")
+    trials = max((entry.trials for entry in entries), default=0)
+    protocols = {"paper": "paper (the equations)", "released": "released (as the published code)"}
+    splits = {"one": "one split", "mismatched": "mismatched splits (the original's and the forget set's)"}
+    return (
+        ("Data", f"{titles.title(at.dataset)}, {titles.images(at.dataset, spec)}"),
+        (
+            "Network",
+            titles.title(at.arch) + ("" if width == 1 else f", width × {width:g}") + _start(spec, at.arch),
+        ),
+        ("Quantization", titles.quantization(at.quant)),
+        ("Forget set", _forgotten(at, entries)),
+        ("Seeds", seeds + (" (mean ± 95 % interval)" if len(spec.seeds) > 1 else "")),
+        ("Noise floor", floor_text(floor, len(spec.seeds))),
+        ("Selection", f"{_search(spec, trials)}, reported on test figures"),
+        ("Search", effort_text(spec.search, entries)),
+        ("Protocol", f"{protocols[spec.protocol]}, {splits[spec.splits]}"),
+    )
+
+
+def _start(spec: GridSpec, arch: str) -> str:
+    """`, from swin_t.safetensors (SHA-256 0123456789ab…)` for a network that starts from a file."""
+    file = spec.weights.get(arch)
+    return f", from {PurePath(file.path).name} (SHA-256 {file.sha256[:12]}…)" if file else ""
+
+
+def _search(spec: GridSpec, trials: int) -> str:
+    if trials > 1:
+        return f"up to {trials} trials per method, selected on {spec.selects_on} figures"
+    return "one trial per method"
+
+
+def _forgotten(at: Cell, entries: list[Entry]) -> str:
+    what = titles.scenario(at.scenario, at.amount)
+    row = next((e.row for e in entries if e.row and e.row["forget_count"] is not None), None)
+    if row is None:
+        return what
+    return f"{what}: {row['forget_count']:,} of {row['forget_count'] + row['retain_count']:,} images"
+
+
+def _notes(lines: list[Line], entries: list[Entry]) -> list[str]:
+    """What a reader must know beside the figures: missing seeds, failed trials, uneven comparisons."""
+    partial = {line.method for line in lines if 0 < line.count < line.seeds}
+    notes = []
+    for entry in entries:
+        who = titles.title(entry.cell.method) + (f", seed {entry.cell.seed}" if lines[0].seeds > 1 else "")
+        if entry.hole and entry.cell.method in partial:
+            notes.append(f"{who}: {entry.hole}")
+        if entry.failed_trials:
+            notes.append(f"{who}: {entry.failed_trials} of {entry.trials} trials failed and were passed over")
+    if any(entry.row and (entry.row["gpu_share"] or 1) < 1 for entry in entries):
+        notes.append(
+            "Some run times were measured on GPUs that other trials shared: RTE compares no methods here"
+        )
+    if partial:
+        notes.append(
+            "Means are over the seeds that are there; gaps compare them with Retrain on the same seeds, and only"
+            " methods with the most seeds are ranked"
+        )
+    return notes

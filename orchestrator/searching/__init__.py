@@ -1,1 +1,0 @@
-"""Searches that Ray Tune runs, as one stage of a grid."""

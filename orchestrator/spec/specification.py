@@ -1,0 +1,270 @@
+"""The grid as a typed value: what to train, forget, measure, search and keep."""
+
+import itertools
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+
+from core.data import dataset_info
+from core.errors import BadInput, unknown
+from core.models import model_info
+from core.quant import QUANTIZERS, QuantSpec
+from core.unlearn import METHODS, RetrainParams
+from orchestrator.spec.fields import (
+    DataSpec,
+    LimitSpec,
+    Names,
+    Part,
+    Ratios,
+    ResourceSpec,
+    SearchSpec,
+    TrackingSpec,
+    Whole,
+    Wholes,
+    once,
+)
+from orchestrator.spec.labels import (
+    Protocol,
+    Variant,
+    parse_method,
+    released_options,
+    undone_ablation,
+    worded,
+)
+from orchestrator.spec.pretrained import WeightsFile
+from orchestrator.spec.validation import one_line, valid
+
+__all__ = [
+    "PAPER_METHODS",
+    "DataSpec",
+    "GridSpec",
+    "LimitSpec",
+    "ResourceSpec",
+    "SearchSpec",
+    "TrackingSpec",
+    "node_params",
+    "parse_spec",
+]
+
+# The comparison of the paper. What else is in METHODS (ablations, methods of your own) runs where it is named.
+PAPER_METHODS = ("retrain", "ft", "ga", "iu", "rl", "l1_sparse", "salun", "qmul")
+ALL = "all"  # the key of `params` that stands for every method
+SelectOn = Literal["validation", "test"]
+SplitKind = Literal["one", "mismatched"]
+
+
+def _canonical(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Method labels as `parse_method` writes them, every one once."""
+    return once(tuple(parse_method(label).label for label in labels))
+
+
+class GridSpec(Part):
+    """A grid: datasets × archs × quantizers × (ratios or classes) × methods × seeds.
+
+    quantizers: labels such as 4w4a, 2w, fp; "paper" is each network's published setting, and under
+    protocol=released that of the published code.
+    ratios: shares of the pool forgotten at random. classes: classes forgotten whole. One of the two.
+    methods: names from core.unlearn, the paper's eight unless set; with options a variant of a method, such
+    as qmul:order=sequential (see `orchestrator.spec.labels`). retrain is the reference and always runs.
+    protocol: paper (equations) or released (what the published code does where it differs).
+    select_on: figures that choose a cell's trial. split: whether one seed draws the pool of the original and
+    of the unlearning, or two, as published. None: by protocol, see `selects_on` and `splits`.
+    probe: images of each set on which methods measure gradient norms before every epoch; 0 measures nothing.
+    keep: whose weights stay in the store.
+    validation: share of the training images held out. widths: channel multiplier by network.
+    weights: by network, the file of full-precision weights that its originals and Retrains start from, see
+    `orchestrator.spec.pretrained`. Retrain is what it should be only if nobody trained that file on the forget set.
+    original, retrain: their training. params: fixed hyper-parameters by method, or under "all" those of every
+    method that has them; a fixed one is not searched.
+    needs_gpu: a grid nobody should start on CPUs by accident.
+    """
+
+    recipe: str = "custom"
+    datasets: Names
+    archs: Names
+    quantizers: Names = ("paper",)
+    ratios: Ratios = ()
+    classes: Wholes = ()
+    methods: Annotated[Names, AfterValidator(_canonical)] = PAPER_METHODS
+    seeds: Annotated[Wholes, Field(min_length=1)] = (1,)
+    protocol: Protocol = "paper"
+    select_on: SelectOn | None = None
+    split: SplitKind | None = None
+    probe: Whole = 0
+    keep: Literal["selected", "all"] = "selected"
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    widths: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    weights: dict[str, WeightsFile] = Field(default_factory=dict)
+    original: dict[str, Any] = Field(default_factory=dict)
+    retrain: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    data: DataSpec = DataSpec()
+    search: SearchSpec = SearchSpec()
+    tracking: TrackingSpec = TrackingSpec()
+    resources: ResourceSpec = ResourceSpec()
+    needs_gpu: bool = False
+
+    @property
+    def selects_on(self) -> SelectOn:
+        """The figures that choose a trial: validation, under protocol=released test."""
+        return self.select_on or ("test" if self.protocol == "released" else "validation")
+
+    @property
+    def splits(self) -> SplitKind:
+        """Whether one split serves the whole problem, or, under protocol=released, a second one the original."""
+        return self.split or ("mismatched" if self.protocol == "released" else "one")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Every name is in its registry, every class in its data set, every parameter in its method."""
+        for dataset in self.datasets:
+            dataset_info(dataset)
+        for arch in (*self.archs, *self.widths):
+            if not model_info(arch).scales and self.width(arch) != 1:
+                raise BadInput(f"widths.{arch}={self.width(arch):g}: it comes in one width; leave it out")
+        for arch in self.weights:
+            if arch not in self.archs:
+                raise BadInput(f"weights.{arch}: {unknown('network of this grid', arch, self.archs)}")
+        for name in self.params:
+            if name not in (ALL, *METHODS):
+                raise unknown("method", name, (ALL, *METHODS))
+        for arch in self.archs:
+            for quant in self.quant_specs(arch):
+                if quant.quantizer not in QUANTIZERS:
+                    raise unknown("quantizer", quant.quantizer, QUANTIZERS)
+        self._check_scenarios()
+        self._check_split()
+        self._check_params()
+        return self
+
+    def _check_scenarios(self) -> None:
+        if not self.ratios and not self.classes:
+            raise BadInput("nothing to forget: set ratios (such as 0.1) or classes (such as 0)")
+        if self.ratios and self.classes:
+            raise BadInput(
+                f"ratios={_text(self.ratios)} contradicts classes={_text(self.classes)}: "
+                "a class is forgotten whole; set one of them to []"
+            )
+        for dataset in self.datasets:
+            last = dataset_info(dataset).classes - 1  # -1: nobody knows before the data are read
+            for label in self.classes:
+                if label > last >= 0:
+                    raise BadInput(
+                        f"classes: {dataset} has no class {label} (valid: 0-{last}; nearest: {last})"
+                    )
+
+    def _check_split(self) -> None:
+        if self.splits == "mismatched":
+            mismatched = "split=mismatched" if self.split else "split=mismatched (protocol=released)"
+            if self.validation == 0:
+                raise BadInput(
+                    f"{mismatched} contradicts validation=0: without a held-out share there is one pool; "
+                    "set validation=0.1 or split=one"
+                )
+            if self.selects_on == "validation":
+                raise BadInput(
+                    f"{mismatched} contradicts select_on=validation: the original trained on most of those "
+                    "images; set select_on=test or split=one"
+                )
+        if self.validation == 0 and self.selects_on == "validation":
+            raise BadInput(
+                "validation=0 contradicts select_on=validation; hold images out, or set select_on=test"
+            )
+
+    def _check_params(self) -> None:
+        if "retrain" in self.params:
+            raise BadInput(
+                "params.retrain contradicts retrain: Retrain's training is set by retrain.epochs=…"
+            )
+        self._check_shared_params()
+        named = {name: f"params.{name}" for name in self.params if name != ALL}
+        named |= {label: f"methods: '{label}'" for label in self.methods if ":" in label}
+        for (label, where), dataset in itertools.product(named.items(), self.datasets):
+            variant = parse_method(label)
+            values = valid(where, variant.method.params, self._given(variant, dataset))
+            undone = undone_ablation(variant.name, values)
+            if undone:
+                raise BadInput(f"{where}: {undone} contradicts {variant.name}, which then ablates nothing")
+        self.original_params()
+        self.retrain_params()
+
+    def _check_shared_params(self) -> None:
+        """Every name under params.all is some method's, every value right where it goes."""
+        known = {field for method in METHODS.values() for field in method.params.model_fields}
+        for field in self.params.get(ALL, {}):
+            if field not in known:
+                raise unknown(f"hyper-parameter in params.{ALL}", field, sorted(known))
+        for label, dataset in itertools.product(self.methods if ALL in self.params else (), self.datasets):
+            if label != "retrain":
+                variant = parse_method(label)
+                valid(f"params.{ALL}", variant.method.params, self._given(variant, dataset))
+
+    def quant_specs(self, arch: str) -> list[QuantSpec]:
+        """The quantization settings of a network, in order, without repeats."""
+        info = model_info(arch)
+        published = info.released_quant if self.protocol == "released" else info.paper_quant
+        specs = [published if label == "paper" else QuantSpec.parse(label) for label in self.quantizers]
+        return list(dict.fromkeys(specs))
+
+    def width(self, arch: str) -> float:
+        """Channel multiplier of a network."""
+        return self.widths.get(arch, model_info(arch).width)
+
+    def original_params(self) -> RetrainParams:
+        """Training of the originals: the paper's 182 epochs unless set."""
+        return self._training("original", {"epochs": 182, **self.original})
+
+    def retrain_params(self) -> RetrainParams:
+        """Training of the references: the paper's 160 epochs unless set; the same loop as the originals'."""
+        shared = {k: v for k, v in self.original.items() if k != "epochs"}
+        return self._training("retrain", {**shared, **self.retrain})
+
+    def _training(self, where: str, values: dict[str, Any]) -> RetrainParams:
+        released = METHODS["retrain"].released if self.protocol == "released" else {}
+        return RetrainParams(**valid(where, RetrainParams, {**released, **values}))
+
+    def method_params(self, label: str, dataset: str, searched: dict[str, float]) -> dict[str, Any]:
+        """Full hyper-parameters of a trial: defaults, then the protocol's, the grid's, the variant's, the searched."""
+        variant = parse_method(label)
+        return node_params(variant.method.params(**{**self._given(variant, dataset), **searched}))
+
+    def fixed(self, label: str) -> frozenset[str]:
+        """Hyper-parameters of a method or variant that the grid or the label sets, and no search varies."""
+        variant = parse_method(label)
+        return frozenset({**self.fixed_params(variant.name), **variant.options})
+
+    def fixed_params(self, method: str) -> dict[str, Any]:
+        """What `params` sets for a method, by its own name or for all."""
+        fields = METHODS[method].params.model_fields
+        shared = {name: value for name, value in self.params.get(ALL, {}).items() if name in fields}
+        return {**shared, **self.params.get(method, {})}
+
+    def _given(self, variant: Variant, dataset: str) -> dict[str, Any]:
+        """What is set for a variant before the search; the nearer to the method, the stronger."""
+        method, protocol = variant.method, variant.protocol or self.protocol
+        released = released_options(method, dataset) if protocol == "released" else {}
+        probe = {"probe": self.probe} if self.probe and "probe" in method.params.model_fields else {}
+        fixed = worded(method, self.fixed_params(variant.name))
+        return {**released, **probe, **fixed, **variant.options}
+
+
+def node_params(params: BaseModel) -> dict[str, Any]:
+    """Hyper-parameters as a node's inputs; options of `_LATER` only where they are used."""
+    values = params.model_dump(mode="json")
+    return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}
+
+
+# options that came after the first stores, with the value that stands for what was done before
+_LATER = {"probe": 0, "norm_images": None}
+
+
+def _text(values: tuple[float, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)
+
+
+def parse_spec(values: dict[str, Any]) -> GridSpec:
+    """A grid from plain values; BadInput in one line for anything that does not fit."""
+    try:
+        return GridSpec.model_validate(values)
+    except ValidationError as error:
+        raise BadInput(one_line(error, GridSpec)) from error

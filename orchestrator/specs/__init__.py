@@ -1,1 +1,0 @@
-"""What a grid's specification is made of."""

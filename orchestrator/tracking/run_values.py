@@ -1,0 +1,114 @@
+"""What MLflow is told about a row: name, parameters, tags, metrics and curves, as plain values."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from core.checkpoint import WEIGHTS
+from core.metrics import DISTANCES, FIGURES, average_gap
+from orchestrator.spec import GridSpec, titles
+from tasks import Node, Record
+
+METRICS = (
+    "fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds", "node_seconds", "flip_rate",
+    "step_drift", "epochs", "ef",
+)  # fmt: skip
+COORDINATES = ("dataset", "arch", "quant", "scenario", "amount", "seed", "method")
+_TAGS = (
+    "status", "code_revision", "hardware", "versions", "tried", "protocol", "select_on", "forget_count",
+    "retain_count", "test_count",
+)  # fmt: skip
+_FAILURE = ("error_kind", "error_message", "log")
+Point = tuple[str, float, int]  # name, value, step
+VALUE_LIMIT = 500  # characters, which every MLflow takes for a parameter or tag
+COLOUR = "mlflow.runColor"  # of a run's marks and lines in the UI's charts
+
+
+def run_name(spec: GridSpec, node: Node) -> str:
+    """`cifar10 · resnet18 4w4a · 10 % · qmul`, for a trial with ` · lr 0.012` after it."""
+    i = node.inputs
+    parts = [
+        i["dataset"],
+        f"{i['arch']} {i['quant']}",
+        titles.scenario(i["scenario"], i["amount"]).removeprefix("random "),
+        i["method"],
+    ]
+    if len(spec.seeds) > 1:
+        parts.append(f"seed {i['seed']}")
+    if "tried" in i:
+        parts.append(
+            titles.hyper_parameters(i["tried"]) + (f" to epoch {i['until']}" if "until" in i else "")
+        )
+    return " · ".join(parts)
+
+
+def coordinates(node: Node) -> dict[str, str]:
+    """A run's place in the grid."""
+    return {name: f"{node.inputs[name]}" for name in COORDINATES if name in node.inputs}
+
+
+def parameters(node: Node, record: Record) -> dict[str, str]:
+    """Coordinates and hyper-parameters, nested ones as a.b."""
+    hyper = dict(_flat(json.loads(record.params))) if record.params else {}
+    return {name: value[:VALUE_LIMIT] for name, value in (hyper | coordinates(node)).items()}
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
+
+
+def tags(record: Record, clear: bool = False) -> dict[str, str]:
+    """Where a row came from and, for a failure, what happened; `clear` empties what an earlier failure said."""
+    found = {name: getattr(record, name) for name in (*_TAGS, *_FAILURE)}
+    empty = dict.fromkeys(_FAILURE, "") if clear else {}
+    return empty | {name: str(value)[:VALUE_LIMIT] for name, value in found.items() if value is not None}
+
+
+def checkpoint(store: str, model: str | None) -> dict[str, str]:
+    """The tag that says where a model's weights lie in the store: a link, no copy."""
+    return {"checkpoint": f"{store}/artifacts/{model}/{WEIGHTS}"} if model else {}
+
+
+def failure(record: Record) -> str:
+    """A failed row's message, as its tag holds it."""
+    return (record.error_message or "")[:VALUE_LIMIT]
+
+
+def metrics(record: Record) -> dict[str, float]:
+    """The figures a row has; distances to Retrain's outputs below `outputs/`, behind the others on every page."""
+    values = {name: getattr(record, name) for name in METRICS}
+    values |= {f"outputs/{name}": getattr(record, name) for name in DISTANCES}
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def gaps(record: Record, reference: Record | None) -> dict[str, float]:
+    """`fa_gap` to `mia_gap`: distance of each figure to Retrain's in percentage points; `ag`: their mean."""
+    if reference is None or record.fa is None or reference.fa is None:
+        return {}
+    ours, theirs = (row.model_dump(include=set(FIGURES)) for row in (record, reference))
+    found = {f"{name}_gap": abs(ours[name] - theirs[name]) for name in FIGURES}
+    return found | {"ag": average_gap(ours, theirs)}
+
+
+def points(figures: dict[str, float]) -> list[Point]:
+    """Figures without an epoch."""
+    return [(name, value, 0) for name, value in figures.items()]
+
+
+def curve(model: Record | None) -> list[Point]:
+    """The points that a model's training left."""
+    return [(f"epoch/{fact.name}", fact.value, fact.epoch) for fact in (model.curve if model else None) or ()]
+
+
+def milliseconds(record: Record) -> int | None:
+    """When a node ended."""
+    return None if record.finished_at is None else int(record.finished_at.timestamp() * 1000)
+
+
+def began(record: Record) -> int:
+    """When a node that has ended began, in milliseconds."""
+    return (milliseconds(record) or 0) - int(1000 * (record.node_seconds or 0))

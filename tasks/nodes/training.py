@@ -1,0 +1,197 @@
+"""Nodes that train: originals, retrains and trials; and the data node that comes before them."""
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core import checkpoint
+from core.data import Images, pool_indices
+from core.errors import BadInput, Diverged
+from core.metrics import OUTPUTS, RetainSample, outputs, predictions
+from core.quant import flip_rate, quantizer_faults, step_drift, weight_codes
+from core.train import Around, Forward, plain
+from core.unlearn import METHODS, Participant, Problem, RetrainParams, Shared, Training, train_from_scratch
+from tasks.job import Place
+from tasks.node import Node, whole_trial
+from tasks.nodes import warm
+from tasks.nodes.result import PREDICTIONS, Curve, Result
+from tasks.nodes.unfinished import Partial
+from tasks.store import Store
+
+
+def prepare_data(node: Node, place: Place, _store: Store) -> Result:
+    """Decodes the data set into this machine's cache; keeps its digest, to which all workers are held."""
+    data = warm.device_data(place, {**node.inputs, "augment": False})
+    facts = {"digest": data.digest, "classes": data.classes}
+    return Result({}, facts, {"retain_count": len(data.train), "test_count": len(data.test)})
+
+
+def train_original(node: Node, place: Place, store: Store) -> Result:
+    """Trains on the whole pool: everything but the validation share.
+
+    With `split_seed` the pool is that seed's, as published, and what is forgotten later is in part not in it.
+    With `hook` a method takes part, and what it keeps becomes a file beside the weights. With `weights` it starts
+    from the file of that SHA-256.
+    """
+    data, inputs = node_data(node, place, store), node.inputs
+    pool = pool_indices(data.train.labels, inputs["validation"], inputs.get("split_seed", inputs["seed"]))
+    images = data.train.select(pool)
+    params = RetrainParams(**node.inputs["params"])
+    curve = Curve()
+    head = node_generator(node.inputs, "head of the original")
+    first, pretrained = warm.first_model(place, node.inputs, data.classes, head)
+    generator = node_generator(node.inputs, "original")
+    partial = Partial(store, node.key, place.checkpoint_epochs)
+    around = _around(node, place, data, images, partial)
+    part = _participant(node, first, data, pool, images, params.batch_size) if "hook" in inputs else None
+    model, seconds = partial.clock.timed(
+        lambda: train_from_scratch(
+            first,
+            images,
+            data.transform,
+            params,
+            generator,
+            curve.add,
+            around=around,
+            part=part,
+            pretrained=pretrained,
+        )
+    )
+    result = _model_result(model, data, seconds + partial.spent, curve, around.forward)
+    result.row["epochs"] = params.epochs
+    if part is not None:
+        result.files[warm.KEPT] = checkpoint.pack_tensors(part.kept())
+    return result
+
+
+def _around(node: Node, place: Place, data: warm.DeviceData, images: Images, partial: Partial) -> Around:
+    """What surrounds a training on the images: its state in the store, its compiled network, RA on a sample."""
+    measure = partial.clock.aside(RetainSample(images, data.transform))
+    return Around(partial, warm.forward_of(place, node.inputs["arch"]), measure)
+
+
+def _participant(
+    node: Node, model: nn.Module, data: warm.DeviceData, pool: Tensor, images: Images, batch_size: int
+) -> Participant:
+    """The part in an original's training of the method that its node names. images: those of the pool."""
+    inputs, part = node.inputs, node.inputs["hook"]
+    hook = METHODS[part["method"]].hook
+    assert hook is not None
+    sensitive = None
+    if "forget" in part:
+        sensitive = torch.isin(pool, warm.node_split(data.train.labels, {**inputs, **part["forget"]}).forget)
+    seed = node_generator(inputs, "hook").initial_seed()
+    training = Training(model, images, data.transform, data.classes, batch_size, seed, sensitive)
+    return hook.start(training, part["setting"])
+
+
+def train_retrain(node: Node, place: Place, store: Store) -> Result:
+    """Trains the reference on the retained images alone; with `weights` from the original's file."""
+    data = node_data(node, place, store)
+    head = node_generator(node.inputs, "head of retrain")
+    model, pretrained = warm.first_model(place, node.inputs, data.classes, head)
+    partial = Partial(store, node.key, place.checkpoint_epochs)
+    return _unlearn(node, place, data, model, partial, pretrained=pretrained)
+
+
+def run_trial(node: Node, place: Place, store: Store) -> Result:
+    """Applies a method with one set of hyper-parameters to the original.
+
+    Of a part of a trial (`until`) the state stays, for the part that goes on from it, but no weights or outputs.
+    """
+    data = node_data(node, place, store)
+    original, kept = warm.original_model(place, node.parents[1], node.inputs, data.classes)
+    partial = Partial(store, whole_trial(node), place.checkpoint_epochs, node.inputs.get("until"))
+    result = _unlearn(node, place, data, original, partial, kept)
+    if partial.until is not None:
+        del result.files[checkpoint.WEIGHTS], result.files[OUTPUTS]
+    return result
+
+
+def _unlearn(
+    node: Node,
+    place: Place,
+    data: warm.DeviceData,
+    model: nn.Module,
+    partial: Partial,
+    kept: Mapping[str, Tensor] = MappingProxyType({}),
+    *,
+    pretrained: bool = False,
+) -> Result:
+    inputs, method = node.inputs, METHODS[node.inputs["method"]]
+    shared = warm.shared_work(place, node) if node.kind == "trial" else Shared({})
+    parts = warm.node_split(data.train.labels, inputs)
+    forget, retain = data.train.select(parts.forget), data.train.select(parts.retain)
+    problem = Problem(
+        model,
+        forget,
+        retain,
+        data.classes,
+        data.transform,
+        warm.device_of(place),
+        around=_around(node, place, data, retain, partial),
+        shared=shared,
+        kept=kept,
+        pretrained=pretrained,
+    )
+    curve = Curve()
+    generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])
+    unlearned, seconds = partial.clock.timed(lambda: method.run(problem, params, generator, curve.add))
+    seconds += partial.spent + shared.saved
+    result = _model_result(unlearned, data, seconds, curve, problem.around.forward)
+    sets = {"forget": problem.forget, "retain": problem.retain, "test": _remaining(data.test, inputs)}
+    result.files[OUTPUTS] = outputs.pack(outputs.sampled(unlearned, sets, data.transform))
+    result.row["epochs"] = partial.until or inputs["params"].get("epochs")
+    if node.kind == "trial":
+        result.row["flip_rate"] = flip_rate(weight_codes(model), weight_codes(unlearned))
+        result.row["step_drift"] = step_drift(model, unlearned)
+    return result
+
+
+def _remaining(test: Images, inputs: Mapping[str, Any]) -> Images:
+    """The test images that TA is of: all, or those of the classes that stay."""
+    if inputs["scenario"] != "class":
+        return test
+    return test.select((test.labels != int(inputs["amount"])).nonzero()[:, 0])
+
+
+def _model_result(
+    model: nn.Module, data: warm.DeviceData, seconds: float, curve: Curve, forward: Forward
+) -> Result:
+    faults = quantizer_faults(model)
+    if faults:
+        raise Diverged("; ".join(f"quantizer {name}: {why}" for name, why in sorted(faults.items())[:3]))
+    seen = {
+        "train": predictions.predict(model, data.train, data.transform),
+        "test": predictions.predict(model, data.test, data.transform),
+    }
+    if not all(np.isfinite(p.confidence).all() for p in seen.values()):
+        raise Diverged("the model's probabilities are not finite")
+    files = {checkpoint.WEIGHTS: checkpoint.pack(model), PREDICTIONS: predictions.pack(seen)}
+    row: dict[str, Any] = {"seconds": seconds, "curve": curve.facts}
+    if forward is not plain:
+        row["versions"] = f"torch {torch.__version__}, compiled"
+    return Result(files, {}, row)
+
+
+def node_data(node: Node, place: Place, store: Store) -> warm.DeviceData:
+    """The node's images, which must be the ones the store's data node saw."""
+    data = warm.device_data(place, node.inputs)
+    expected = store.manifest(node.parents[0]).facts["digest"]
+    if data.digest != expected:
+        raise BadInput(
+            f"the {node.inputs['dataset']} images here (digest {data.digest[:12]}) are not those this store was made"
+            f" from ({expected[:12]}): use the same files, or another --store"
+        )
+    return data
+
+
+def node_generator(inputs: dict[str, object], role: str) -> torch.Generator:
+    """A CPU generator seeded by the node's seed and role, so that roles draw independent numbers."""
+    digest = hashlib.sha256(f"{inputs['seed']}/{role}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

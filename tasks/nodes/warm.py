@@ -1,0 +1,189 @@
+"""What a long-lived worker keeps between nodes: images on the device, splits, and the original model.
+
+Each cache holds the last few of its kind; a slot that gets nodes of one affinity in a row loads nothing twice.
+"""
+
+import json
+import warnings
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from core import checkpoint
+from core.data import Images, Limit, Scenario, Split, Transform, load, split
+from core.errors import BadInput
+from core.models import build, check_digest
+from core.quant import QuantSpec
+from core.train import Forward, compiled, plain
+from core.unlearn import Memory, Shared
+from tasks.job import Place
+from tasks.node import Node
+from tasks.store import Store
+
+KEPT = "kept.safetensors"  # what a method's part in an original's training left
+
+
+class DeviceData(NamedTuple):
+    """A data set on the device: all training images, all test images, the transform, classes, digest."""
+
+    train: Images
+    test: Images
+    transform: Transform
+    classes: int
+    digest: str
+
+
+def device_of(place: Place) -> torch.device:
+    """The device of a place; "auto" is CUDA where there is one."""
+    if place.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if place.device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("resources.device=cuda, but this worker sees no CUDA device (nearest: auto)")
+    return torch.device(place.device)
+
+
+def device_data(place: Place, inputs: dict[str, Any]) -> DeviceData:
+    """The node's data set on the place's device, from the warm cache if it is there."""
+    return _device_data(
+        inputs["dataset"],
+        json.dumps(inputs["limit"]),
+        inputs["augment"],
+        Path(place.data_root) if place.data_root else _user_cache() / "data",
+        Path(place.cache) if place.cache else _user_cache() / "decoded",
+        place.download,
+        device_of(place),
+    )
+
+
+def _user_cache() -> Path:
+    # not on every GPU image, and not needed where both folders are named
+    from platformdirs import user_cache_path
+
+    return user_cache_path("unlearn-grid")
+
+
+@lru_cache(maxsize=2)
+def _device_data(
+    name: str,
+    limit: str,
+    augment: bool,
+    root: Path,
+    cache: Path,
+    download: bool,
+    device: torch.device,
+) -> DeviceData:
+    bounds = json.loads(limit)
+    limits = Limit(**bounds) if bounds else None
+    data = load(name, root, cache=cache, limit=limits, download=download)
+    transform = Transform(
+        data.mean, data.std, data.crop_padding if augment else 0, data.flip if augment else False
+    )
+    return DeviceData(
+        Images(data.train_images, data.train_labels).to(device),
+        Images(data.test_images, data.test_labels).to(device),
+        transform,
+        data.classes,
+        data.digest,
+    )
+
+
+def node_split(labels: Tensor, inputs: dict[str, Any]) -> Split:
+    """The split that a node's inputs describe."""
+    scenario: Scenario = inputs["scenario"]
+    return split(labels, scenario, inputs["amount"], inputs["seed"], inputs["validation"])
+
+
+def blank_model(inputs: dict[str, Any], classes: int, device: torch.device) -> nn.Module:
+    """The node's network on the device, with weights of no consequence (training or loading replaces them)."""
+    return _built(inputs, classes, torch.Generator().manual_seed(0)).to(device)
+
+
+def first_model(
+    place: Place, inputs: dict[str, Any], classes: int, generator: torch.Generator
+) -> tuple[nn.Module, bool]:
+    """What a training starts with, on the device, and whether its weights are a file's and to stay.
+
+    generator: draws what the file has not, a head for other classes.
+    """
+    digest = inputs.get("weights")
+    if digest is None:
+        return blank_model(inputs, classes, device_of(place)), False
+    file = Path(place.weights[inputs["arch"]])
+    check_digest(file, digest)  # every machine may have its own file there
+    return _built(inputs, classes, generator, file).to(device_of(place)), True
+
+
+def _built(
+    inputs: dict[str, Any], classes: int, generator: torch.Generator, weights: Path | None = None
+) -> nn.Module:
+    return build(
+        inputs["arch"],
+        classes,
+        generator=generator,
+        width=inputs["width"],
+        quant=QuantSpec.parse(inputs["quant"]),
+        weights=weights,
+    )
+
+
+class Original(NamedTuple):
+    """A trained original in eval mode, and what a method's part in its training kept; on the device."""
+
+    model: nn.Module
+    kept: dict[str, Tensor]
+
+
+def original_model(place: Place, key: str, inputs: dict[str, Any], classes: int) -> Original:
+    """The original with the given key, from the warm cache if it is there."""
+    arguments = json.dumps({name: inputs[name] for name in ("arch", "width", "quant")}, sort_keys=True)
+    return _original_model(place.store, key, arguments, classes, device_of(place))
+
+
+@lru_cache(maxsize=2)
+def _original_model(store: str, key: str, arguments: str, classes: int, device: torch.device) -> Original:
+    model, opened = blank_model(json.loads(arguments), classes, device), Store(store)
+    model.load_state_dict(checkpoint.unpack(opened.read(key, checkpoint.WEIGHTS)))
+    hooked = KEPT in opened.manifest(key).files
+    kept = checkpoint.unpack(opened.read(key, KEPT)) if hooked else {}
+    return Original(model.eval(), {name: t.to(device) for name, t in kept.items()})
+
+
+def forward_of(place: Place, arch: str) -> Forward:
+    """How networks of an architecture compute their logits in training.
+
+    BadInput if they must be compiled and cannot be here; if they only should, they are not.
+    """
+    if arch not in place.compiled:
+        return plain
+    try:
+        return compiled(device_of(place))
+    except BadInput as error:
+        if place.must_compile:
+            raise
+        warnings.warn(str(error), stacklevel=2)
+        return plain
+
+
+def shared_work(place: Place, node: Node) -> Shared:
+    """What earlier trials of the node's problem left on this worker; the last problem's only."""
+    inputs = node.inputs
+    return Shared(
+        _shared_work(place.store, node.parents, inputs["scenario"], inputs["amount"], inputs["seed"])
+    )
+
+
+@lru_cache(maxsize=1)
+def _shared_work(
+    _store: str, _parents: tuple[str, ...], _scenario: str, _amount: float, _seed: int
+) -> Memory:
+    return {}
+
+
+def clear() -> None:
+    """Empties the caches (after a corrupt file, or between tests)."""
+    _device_data.cache_clear()
+    _original_model.cache_clear()
+    _shared_work.cache_clear()
