@@ -49,7 +49,7 @@ gpu-bundle:
 # There, with its own Python and no installation: make gpu-check BUDGET=20m [OUT=dir] [FROM=dir] [TAKE=dir]
 BUDGET ?= 20m
 gpu-check:
-	$(PYTHON) -m tests.gpu_check --budget $(BUDGET) $(if $(OUT),--out "$(OUT)") $(if $(DATA),--data "$(DATA)") \
+	$(PYTHON) -m tests.gpu_check --budget $(BUDGET) $(if $(filter command%,$(origin OUT)),--out "$(OUT)") $(if $(DATA),--data "$(DATA)") \
 		$(if $(FROM),--from "$(FROM)") $(if $(TAKE),--take "$(TAKE)") $(ARGS)
 
 .venv/ready: requirements.lock pyproject.toml

@@ -2,10 +2,12 @@
 
 import gc
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Literal
+from typing import Literal, TypeVar
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,14 @@ class Effort:
 
 
 FULL, QUICK = Effort(repeats=7), Effort(repeats=1, tiny=True)
+Case = TypeVar("Case")
+
+
+def of_this_machine(effort: Effort, tiny: Case, cpu: Sequence[Case], cuda: Sequence[Case]) -> list[Case]:
+    """The cases to measure: where there is a GPU nobody trains on CPUs, and time there is dear."""
+    if effort.tiny:
+        return [tiny]
+    return list(cuda if torch.cuda.is_available() else cpu)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from core.data.loader import Images, batches
 from core.train.loop import TrainParams, fit
 from tests.bench import training_step
 from tests.bench.loading import AUGMENTED, PIXELS, random_images, reference_loader
-from tests.bench.measure import Comparison, Effort, side_by_side
+from tests.bench.measure import Comparison, Effort, of_this_machine, side_by_side
 from tests.bench.surroundings import as_in_a_node
 from tests.bench.training_step import QUANTS, network
 
@@ -47,9 +47,8 @@ def reference_loop(effort: Effort) -> list[Comparison]:
     trains: a DataLoader over torchvision transforms on PIL, quantizers composed of elementary operations,
     contiguous layout, float32, torch's SGD, and the loss read every step.
     """
-    cases = [Case(0.01, 8, 4)] if effort.tiny else [Case(0.25, 1024, 128)]
-    if torch.cuda.is_available() and not effort.tiny:
-        cases.append(Case(1.0, 50_000, 256, "cuda", os.cpu_count() or 1))
+    on_gpu = [Case(1.0, 50_000, 256, "cuda", os.cpu_count() or 1)]
+    cases = of_this_machine(effort, Case(0.01, 8, 4), [Case(0.25, 1024, 128)], on_gpu)
     with as_in_a_node():
         return [_compared(case, min(effort.repeats, 5)) for case in cases]
 

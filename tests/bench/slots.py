@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
 
-import torch
-
-from tests.bench.measure import Comparison, Effort
+from tests.bench.measure import Comparison, Effort, of_this_machine
 from tests.bench.training_step import Case
 from tests.bench.worker import timed_together
 
@@ -23,18 +21,16 @@ def slots(effort: Effort) -> list[Comparison]:
     A unit is a step of one process, so the ratio says what a trial costs beside others in terms of one alone. On
     CPUs as many threads work in all rows. On a GPU the processes share it, with and without NVIDIA's MPS.
     """
-    case = Case(0.01, 4, 1) if effort.tiny else Case(0.25, 128, 5)
-    ways = [("1 process of 2 threads", 1, 2), ("2 processes of 1 thread", 2, 1)]
-    found = [_compared(case, ways, effort.repeats)]
-    if torch.cuda.is_available() and not effort.tiny:
-        case = Case(1.0, 256, 50, "cuda")
-        shared = [(f"{n} processes", n, 1) for n in (1, 2, 4)]
-        found.append(_compared(case, shared, effort.repeats))
-        if shutil.which(MPS):
-            with _mps():
-                found.append(
-                    _compared(case, [(f"{name} under MPS", n, t) for name, n, t in shared], effort.repeats)
-                )
+    (case,) = of_this_machine(effort, Case(0.01, 4, 1), [Case(0.25, 128, 5)], [Case(1.0, 256, 50, "cuda")])
+    if case.device == "cpu":
+        ways = [("1 process of 2 threads", 1, 2), ("2 processes of 1 thread", 2, 1)]
+        return [_compared(case, ways, effort.repeats)]
+    shared = [(f"{n} processes", n, 1) for n in (1, 2, 4)]
+    found = [_compared(case, shared, effort.repeats)]
+    if shutil.which(MPS):
+        with _mps():
+            under = [(f"{name} under MPS", n, threads) for name, n, threads in shared]
+            found.append(_compared(case, under, effort.repeats))
     return found
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from core.models import build
 from core.quant import QUANTIZERS, QuantSpec
-from tests.bench.measure import Comparison, Effort, side_by_side
+from tests.bench.measure import Comparison, Effort, of_this_machine, side_by_side
 from tests.bench.straight_through import COMPOSED
 from tests.bench.surroundings import as_in_a_node
 from tests.bench.training_step import Case, random_batch
@@ -26,8 +26,7 @@ def stacked(effort: Effort) -> list[Comparison]:
     That is what trials of one cell with different learning rates do. Both use the composed quantizer, batch
     statistics without running ones, and no dropout, which vmap needs; float32.
     """
-    case = Case(0.1, 4, 1) if effort.tiny else Case(0.25, 64, 1)
-    cases = [case, Case(0.5, 256, 5, "cuda")] if torch.cuda.is_available() and not effort.tiny else [case]
+    cases = of_this_machine(effort, Case(0.1, 4, 1), [Case(0.25, 64, 1)], [Case(0.5, 256, 5, "cuda")])
     with as_in_a_node():
         return [_compared(case, effort.repeats) for case in cases]
 

@@ -4,11 +4,10 @@ import os
 from collections.abc import Iterable
 from unittest.mock import patch
 
-import torch
 from torch.autograd.profiler_util import FunctionEventAvg
 from torch.profiler import ProfilerActivity, profile
 
-from tests.bench.measure import Comparison, Effort
+from tests.bench.measure import Comparison, Effort, of_this_machine
 from tests.bench.surroundings import as_in_a_node
 from tests.bench.training_step import OURS, QUANTS, Case, random_batch, repetition
 
@@ -28,8 +27,7 @@ def step_profile(effort: Effort) -> list[Comparison]:
 
     The rest is what no group has: sums of residual blocks, pooling, loss, bounds on steps, Python.
     """
-    case = Case(0.01, 4, 1) if effort.tiny else Case(0.25, 128, 2)
-    cases = [case, Case(1.0, 256, 20, "cuda")] if torch.cuda.is_available() and not effort.tiny else [case]
+    cases = of_this_machine(effort, Case(0.01, 4, 1), [Case(0.25, 128, 2)], [Case(1.0, 256, 20, "cuda")])
     with as_in_a_node():
         return [_profiled(case, effort.repeats) for case in cases]
 

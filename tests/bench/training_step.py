@@ -12,7 +12,7 @@ from core.models import build
 from core.quant import QUANTIZERS, QuantSpec, calibrate_
 from core.train.forward import Forward, compiled, plain
 from core.train.loop import Around, TrainParams, autocast, fit
-from tests.bench.measure import Comparison, Effort, Target, side_by_side
+from tests.bench.measure import Comparison, Effort, Target, of_this_machine, side_by_side
 from tests.bench.straight_through import COMPOSED
 from tests.bench.surroundings import as_in_a_node
 
@@ -48,12 +48,11 @@ def training_step(effort: Effort) -> list[Comparison]:
 
     The quantized network is compared with the same network in full precision, and with a reference whose
     quantizers are composed of elementary operations with detached rounding, as LSQ+ is usually written. On a
-    GPU also `core.train.compiled`, and that replayed as CUDA graphs. Kept is what a forward pass leaves in memory
-    for the backward pass, beside the parameters, in the order of the first rows.
+    GPU, where there is one, also `core.train.compiled`, and that replayed as CUDA graphs. Kept is what a forward
+    pass leaves in memory for the backward pass, beside the parameters, in the order of the first rows.
     """
-    cases = [Case(0.01, 4, 1)] if effort.tiny else [Case(1.0, 32, 1), Case(0.25, 128, 2)]
-    if torch.cuda.is_available() and not effort.tiny:
-        cases.append(Case(1.0, 256, 20, "cuda", compiled=True))
+    on_gpu = [Case(1.0, 256, 20, "cuda", compiled=True)]
+    cases = of_this_machine(effort, Case(0.01, 4, 1), [Case(1.0, 32, 1), Case(0.25, 128, 2)], on_gpu)
     with as_in_a_node():
         return [_compared(case, effort.repeats) for case in cases]
 

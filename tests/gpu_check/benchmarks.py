@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from orchestrator.plan.costs.paces import write_pace
-from tests.bench.machine import facts
-from tests.bench.measure import FULL, QUICK, Comparison, Effort, Target
+from tests.bench.machine import Facts, facts
+from tests.bench.measure import QUICK, Comparison, Effort, Target
 from tests.bench.output import as_json, write
 from tests.bench.paces import NEEDED, measured_pace
 from tests.bench.suite import BENCHMARKS
 from tests.gpu_check.ledger import Ledger, code_digest
 
+VISIT = Effort(repeats=3)  # a GPU's times hardly differ, and a visit is short
 RESULTS, PAGES, PACES = "benchmarks.json", "benchmarks", "paces.json"
 # They measure what plans, drives and stores, not what a GPU does; two of them need Ray.
 ELSEWHERE = ("planning", "node_overhead", "resume", "makespan", "schedule")
@@ -34,7 +35,7 @@ def measure(out: Path, effort: Effort, only: list[str]) -> None:
     identity |= {"code": code_digest("core", "tests/bench"), "repeats": str(effort.repeats)}
     ledger = Ledger(out / RESULTS, identity)
     of_pace: dict[str, list[Comparison]] = {}
-    unknown_pace = effort == FULL and not set(NEEDED) <= ledger.entries.keys()
+    unknown_pace = not effort.tiny and not set(NEEDED) <= ledger.entries.keys()
     for name in only or NAMES:
         if name in ledger.entries and not (unknown_pace and name in NEEDED):
             continue
@@ -46,12 +47,17 @@ def measure(out: Path, effort: Effort, only: list[str]) -> None:
             of_pace[name] = found
             if of_pace.keys() == set(NEEDED):
                 write_pace(measured_pace(list(chain(*of_pace.values())), machine), out / PACES)
+        _write_pages(ledger, machine, out / PAGES)
         print(f"{name} took {took:.0f} s", flush=True)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    (out / PAGES).mkdir(parents=True, exist_ok=True)
+
+
+def _write_pages(ledger: Ledger, machine: Facts, folder: Path) -> None:
+    """All that is known; after every benchmark, as a visit may end at any time."""
+    folder.mkdir(parents=True, exist_ok=True)
     results = [restored(value) for entry in ledger.entries.values() for value in entry["comparisons"]]
-    write(results, machine, BENCHMARKS, out / PAGES)
+    write(results, machine, BENCHMARKS, folder)
 
 
 def restored(value: dict[str, Any]) -> Comparison:
@@ -68,7 +74,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", action="append", choices=NAMES)
     given = parser.parse_args()
-    measure(given.out, QUICK if given.quick else FULL, given.only or [])
+    measure(given.out, QUICK if given.quick else VISIT, given.only or [])
     return 0
 
 

@@ -84,7 +84,7 @@ def _run(
     params = method.params(**{k: v for k, v in given.items() if k in method.params.model_fields})
     losses: list[float] = []
     model = method.run(
-        suited(_problem(arch, quant, device), method),
+        _problem(arch, quant, method, device),
         params,
         torch.Generator().manual_seed(draw),
         lambda _epoch, facts: losses.append(facts.get("loss", 0.0)),
@@ -92,11 +92,18 @@ def _run(
     return model, losses
 
 
-def _problem(arch: str, quant: QuantSpec, device: torch.device) -> Problem:
-    known = _known(arch, quant)
+def _problem(arch: str, quant: QuantSpec, method: Method, device: torch.device) -> Problem:
+    known = _suited(arch, quant, method.name)
     model = deepcopy(known.model).to(device)
     forget, retain = known.forget.to(device), known.retain.to(device)
-    return replace(known, model=model, forget=forget, retain=retain, device=device)
+    kept = {name: tensor.to(device) for name, tensor in known.kept.items()}
+    return replace(known, model=model, forget=forget, retain=retain, kept=kept, device=device)
+
+
+@cache
+def _suited(arch: str, quant: QuantSpec, name: str) -> Problem:
+    """What a method's hook kept is of one training, on the CPU: two trainings part over their epochs."""
+    return suited(_known(arch, quant), METHODS[name])
 
 
 @cache
