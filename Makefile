@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: grid up submit test test-slow lint bench pictures gpu-bundle gpu-check lock clean
+.PHONY: grid up submit test test-slow lint bench costs pictures gpu-bundle gpu-check lock clean
 .DELETE_ON_ERROR:
 
 # The main job: eight methods on the embedded digits, on Ray, with MLflow, Parquet and the report.
@@ -37,6 +37,10 @@ lint: .venv/ready
 # Side-by-side ratios on this machine, written to tests/bench/RESULTS.md.
 bench: .venv/ready
 	$(BIN)/python -m tests.bench
+
+# Multiply-accumulates of the networks that are here, which plans count with: core/network_costs.json.
+costs: .venv/ready
+	$(BIN)/python -m core.network_costs
 
 # Pictures of the report, the MLflow pages and the terminal, of a finished grid, by the machine's Chromium.
 pictures: .venv/ready

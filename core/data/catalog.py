@@ -35,9 +35,9 @@ _SIDES = range(8, 513)  # pixels that a folder's images may be brought to
 class DatasetInfo:
     """What is known of a dataset before it is read.
 
-    `pixels`: side of the square images. `mean`, `std`: per channel, of pixels scaled to 0..1. `crop_padding`:
-    pixels of padding for random crops in training, 0 = none. `flip`: random horizontal flips. `sources`: the
-    places and formats it can lie in, tried in order. `train_size`, `test_size`: of the official split.
+    `title`: in tables. `pixels`: side of the square images. `mean`, `std`: per channel, of pixels scaled to 0..1.
+    `crop_padding`: pixels of padding for random crops in training, 0 = none. `flip`: random horizontal flips.
+    `sources`: the places and formats it can lie in, tried in order. `train_size`, `test_size`: of the official split.
     `published_order`: how an epoch of the published unlearning code reads forget and retain images here, in
     one mixed pass or one set after the other (ALGORITHMS §3.3 S8).
 
@@ -46,6 +46,7 @@ class DatasetInfo:
     """
 
     name: str
+    title: str
     classes: int
     pixels: int
     mean: Channels | None
@@ -67,6 +68,7 @@ class DatasetInfo:
 DATASETS: dict[str, DatasetInfo] = {
     "digits": DatasetInfo(
         name="digits",
+        title="Digits",
         classes=10,
         pixels=16,
         mean=(0.3053, 0.3053, 0.3053),
@@ -79,6 +81,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "cifar10": DatasetInfo(
         name="cifar10",
+        title="CIFAR-10",
         classes=10,
         pixels=32,
         mean=(0.4914, 0.4822, 0.4465),
@@ -101,6 +104,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "cifar100": DatasetInfo(
         name="cifar100",
+        title="CIFAR-100",
         classes=100,
         pixels=32,
         mean=(0.5071, 0.4866, 0.4409),
@@ -122,6 +126,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "svhn": DatasetInfo(
         name="svhn",
+        title="SVHN",
         classes=10,
         pixels=32,
         mean=(0.4377, 0.4438, 0.4728),
@@ -135,6 +140,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "tiny_imagenet": DatasetInfo(
         name="tiny_imagenet",
+        title="Tiny-ImageNet",
         classes=200,
         pixels=64,
         mean=(0.485, 0.456, 0.406),
@@ -147,6 +153,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "mnist": DatasetInfo(
         name="mnist",
+        title="MNIST",
         classes=10,
         pixels=28,
         mean=(0.1307, 0.1307, 0.1307),
@@ -159,6 +166,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "fashion_mnist": DatasetInfo(
         name="fashion_mnist",
+        title="Fashion-MNIST",
         classes=10,
         pixels=28,
         mean=(0.2860, 0.2860, 0.2860),
@@ -174,6 +182,7 @@ DATASETS: dict[str, DatasetInfo] = {
     ),
     "organamnist": DatasetInfo(
         name="organamnist",
+        title="OrganAMNIST",
         classes=11,
         pixels=28,
         mean=None,  # the figures in use for it contradict each other
@@ -205,6 +214,7 @@ def dataset_info(name: str) -> DatasetInfo:
         )
     return DatasetInfo(
         name=name,
+        title=f"{found['name']}, {pixels} px" if found["pixels"] else found["name"],
         classes=0,
         pixels=pixels,
         mean=None,

@@ -19,8 +19,8 @@ from core.models.resnet import resnet18, resnet18_full_precision
 from core.models.resnet9 import resnet9
 from core.models.torchvision_nets import (
     PREFIX,
+    check_torchvision_name,
     torchvision_full_precision,
-    torchvision_megamacs,
     torchvision_network,
 )
 from core.models.weights import check_weights, load_weights_
@@ -31,10 +31,10 @@ _PAPER, _RELEASED = QuantSpec.parse("4w4a"), QuantSpec.parse("4w8a-released")  #
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A network: how it is made, the paper's width and quantization, and its cost.
+    """A network: how it is made and called, the paper's width and quantization.
 
     make: constructor from classes, width and quantization, which may ask for other blocks.
-    megamacs: multiply-accumulates (10^6) of one 32-pixel image at the paper's width, for estimates.
+    title: in tables.
     width: the paper's channel multiplier.
     paper_quant: the quantization that the paper states; for a network it has not, that of its ResNet-18.
     released_quant: the one that its published code has (ALGORITHMS 6.5), likewise.
@@ -43,7 +43,7 @@ class ModelInfo:
     """
 
     make: Callable[[int, float, QuantSpec], nn.Module]
-    megamacs: float
+    title: str
     width: float = 1.0
     paper_quant: QuantSpec = _PAPER
     released_quant: QuantSpec = _RELEASED
@@ -54,22 +54,22 @@ class ModelInfo:
 MODELS: dict[str, ModelInfo] = {
     "resnet18": ModelInfo(
         resnet18,
-        megamacs=555.0,
+        title="ResNet-18",
         full_precision=resnet18_full_precision,
     ),
     "mobilenetv2": ModelInfo(
         mobilenetv2,
+        title="MobileNetV2",
         width=0.5,
         paper_quant=QuantSpec.parse("2w"),
         released_quant=QuantSpec.parse("2w-released"),
-        megamacs=28.0,
         full_precision=mobilenetv2_full_precision,
     ),
-    "mlp": ModelInfo(mlp, megamacs=0.51),
-    "lenet": ModelInfo(lenet, megamacs=0.65),
-    "convnet": ModelInfo(convnet, megamacs=50.7),
-    "alexnet": ModelInfo(alexnet, megamacs=62.7),
-    "resnet9": ModelInfo(resnet9, megamacs=379.0),
+    "mlp": ModelInfo(mlp, title="MLP"),
+    "lenet": ModelInfo(lenet, title="LeNet"),
+    "convnet": ModelInfo(convnet, title="ConvNet"),
+    "alexnet": ModelInfo(alexnet, title="AlexNet"),
+    "resnet9": ModelInfo(resnet9, title="ResNet-9"),
 }
 
 
@@ -87,9 +87,10 @@ def model_info(name: str) -> ModelInfo:
 
 @cache
 def _torchvision_info(name: str) -> ModelInfo:
+    check_torchvision_name(name)
     return ModelInfo(
         partial(torchvision_network, name),
-        megamacs=torchvision_megamacs(name),
+        title=name,
         full_precision=partial(torchvision_full_precision, name),
         scales=False,
     )

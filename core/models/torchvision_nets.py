@@ -22,19 +22,12 @@ def torchvision_names() -> tuple[str, ...]:
     return tuple(name for name in found if name not in _WITH_AUXILIARY_LOGITS)
 
 
-def torchvision_megamacs(name: str) -> float:
-    """Multiply-accumulates (10^6) of a 32-pixel image, from those torchvision prints for its own image size.
-
-    Raises BadInput, with the nearest valid name, for one that torchvision has not.
-    """
+def check_torchvision_name(name: str) -> None:
+    """Raises BadInput, with the nearest valid name, for a network that torchvision has not."""
     if name not in torchvision_names():
         raise unknown(
             "architecture", f"{PREFIX}{name}", (f"{PREFIX}{known}" for known in torchvision_names())
         )
-    from torchvision.models import get_model_weights
-
-    printed = next(iter(get_model_weights(name)))
-    return float(1000 * printed.meta["_ops"] * (32 / printed.transforms.keywords["crop_size"]) ** 2)
 
 
 def torchvision_network(name: str, classes: int, width: float, _quant: QuantSpec) -> nn.Module:

@@ -15,6 +15,7 @@ from core.quant.pact import DoReFaWeight, PACTActivation
 class QuantizerPair:
     """What one quantization scheme puts on weights and on activations.
 
+    title: in tables.
     weight: from bits and the step's shape: () for the tensor, (C_out, 1, ...) per output channel.
     activation: from bits.
     bits: what both of them take.
@@ -23,6 +24,7 @@ class QuantizerPair:
     images in full precision.
     """
 
+    title: str
     weight: Callable[[int, Shape], FakeQuantizer]
     activation: Callable[[int], FakeQuantizer]
     bits: range = range(2, 9)
@@ -31,9 +33,9 @@ class QuantizerPair:
 
 
 QUANTIZERS: dict[str, QuantizerPair] = {
-    "lsq_plus": QuantizerPair(LSQPlusWeight, LSQPlusActivation),
-    "lsq": QuantizerPair(LSQWeight, LSQActivation),
-    "lsq_released": QuantizerPair(LSQWeight, ReleasedLSQActivation),
-    "pact": QuantizerPair(DoReFaWeight, PACTActivation, linear=LSQWeight, quantizes_images=False),
-    "dsq": QuantizerPair(DSQWeight, DSQActivation),
+    "lsq_plus": QuantizerPair("LSQ+", LSQPlusWeight, LSQPlusActivation),
+    "lsq": QuantizerPair("LSQ", LSQWeight, LSQActivation),
+    "lsq_released": QuantizerPair("LSQ as published", LSQWeight, ReleasedLSQActivation),
+    "pact": QuantizerPair("PACT", DoReFaWeight, PACTActivation, linear=LSQWeight, quantizes_images=False),
+    "dsq": QuantizerPair("DSQ", DSQWeight, DSQActivation),
 }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from core.unlearn.hooks import Participant as Participant, Training as Training
     from core.unlearn.methods import ABLATED as ABLATED, METHODS as METHODS, unknown_method as unknown_method
+    from core.unlearn.passes import Passes as Passes, both_sets as both_sets
     from core.unlearn.retrain import RetrainParams as RetrainParams, train_from_scratch as train_from_scratch
     from core.unlearn.shared import Memory as Memory, Shared as Shared
 else:

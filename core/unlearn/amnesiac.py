@@ -200,4 +200,5 @@ METHOD = Method(
         Recorder,
         knows_forget=True,
     ),
+    passes=lambda p, _forget, retain: 100.0 + p["tune_epochs"] * retain,
 )

@@ -83,4 +83,5 @@ METHOD = Method(
     lr_range(1e-3, 1e-1),
     bad_teacher,
     released={"decay_quantizers": True},
+    passes=lambda p, forget, retain: p["epochs"] * (forget + p["retained"] * retain),
 )

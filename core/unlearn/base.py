@@ -12,6 +12,7 @@ from core.data import Images, Scenario, Transform
 from core.errors import BadInput
 from core.train import NOTHING, Around, OnEpoch, Params, TrainParams
 from core.unlearn.hooks import Hook
+from core.unlearn.passes import Passes, both_sets
 from core.unlearn.shared import Shared
 
 T = TypeVar("T")
@@ -111,6 +112,8 @@ class Method:
     from the equations. revision: raised when a change makes old results incomparable. scenarios: what it can
     forget: a random share of the images, whole classes, or either; it refuses anything else by BadInput. hook: how
     it takes part in the training of its original; None for one that takes any.
+    passes: what a run costs, see `core.unlearn.passes`.
+    colour, mark: in charts, as #rrggbb and as Vega's shape; None for the next ones of the common palette.
     """
 
     name: str
@@ -122,6 +125,9 @@ class Method:
     revision: int = 1
     scenarios: frozenset[Scenario] = BOTH
     hook: Hook | None = None
+    passes: Passes = both_sets
+    colour: str | None = None
+    mark: str | None = None
 
 
 def lr_range(low: float, high: float) -> Callable[[str], dict[str, Range]]:

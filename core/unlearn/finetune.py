@@ -9,6 +9,7 @@ from core.data import batches
 from core.train import OnEpoch, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.gradient_norms import gradient_probe
+from core.unlearn.passes import retain_set
 
 
 def finetune(
@@ -28,5 +29,11 @@ def finetune(
 
 
 METHOD = Method(
-    "ft", "FT", UnlearnParams, lr_range(1e-3, 1e-1), finetune, released={"decay_quantizers": True}
+    "ft",
+    "FT",
+    UnlearnParams,
+    lr_range(1e-3, 1e-1),
+    finetune,
+    released={"decay_quantizers": True},
+    passes=retain_set,
 )

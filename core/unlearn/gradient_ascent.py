@@ -9,6 +9,7 @@ from core.data import Batch, batches
 from core.train import LearningRate, OnEpoch, Positive, cross_entropy, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.gradient_norms import gradient_probe
+from core.unlearn.passes import forget_set
 
 
 class GAParams(UnlearnParams):
@@ -41,5 +42,11 @@ def gradient_ascent(
 
 
 METHOD = Method(
-    "ga", "GA", GAParams, lr_range(1e-5, 1e-3), gradient_ascent, released={"decay_quantizers": True}
+    "ga",
+    "GA",
+    GAParams,
+    lr_range(1e-5, 1e-3),
+    gradient_ascent,
+    released={"decay_quantizers": True},
+    passes=forget_set,
 )

@@ -210,4 +210,5 @@ METHOD = Method(
     lambda _arch: {"alpha": Range(1.0, 20.0)},
     influence,
     released={"variant": "released", "augmented": True, "move_quantizers": True},
+    passes=lambda p, forget, retain: forget + retain + 15 * min(p["fisher_samples"], retain),
 )

@@ -13,6 +13,7 @@ from core.train import OnEpoch, fit
 from core.unlearn.base import Method, Problem, Range, UnlearnParams
 from core.unlearn.gradient_norms import gradient_probe
 from core.unlearn.parameters import normalisation_parameters
+from core.unlearn.passes import retain_set
 
 
 class L1Params(UnlearnParams):
@@ -82,4 +83,5 @@ METHOD = Method(
     _space,
     l1_sparse,
     released={"penalise_quantizers": True, "decay_quantizers": True},
+    passes=retain_set,
 )

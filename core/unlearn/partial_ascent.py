@@ -16,6 +16,7 @@ from core.unlearn.base import Method, Problem, Range
 from core.unlearn.gradient_ascent import ascent_loss
 from core.unlearn.gradient_norms import gradient_probe
 from core.unlearn.partial import PartialParams, PartialUpdates
+from core.unlearn.passes import forget_set
 
 
 class PartialAscentParams(PartialParams):
@@ -59,4 +60,6 @@ def _space(_arch: str) -> dict[str, Range]:
     return {"lr": Range(1e-5, 1e-3), "fraction": Range(0.01, 1.0)}
 
 
-METHOD = Method("partial_ascent", "Partial GA", PartialAscentParams, _space, partial_ascent)
+METHOD = Method(
+    "partial_ascent", "Partial GA", PartialAscentParams, _space, partial_ascent, passes=forget_set
+)

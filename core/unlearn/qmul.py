@@ -18,6 +18,7 @@ from core.errors import BadInput
 from core.train import EpochFacts, OnEpoch, cross_entropy, fit, fixed_size
 from core.unlearn.base import Method, Problem, Range, UnlearnParams
 from core.unlearn.gradient_norms import Norm, NormOver, gradient_norm, gradient_probe
+from core.unlearn.passes import relabelled, reweighted
 from core.unlearn.random_labels import Order, epoch_in_order, random_labels
 from core.unlearn.similar_labels import released_labels, similar_labels
 
@@ -243,4 +244,5 @@ METHOD = Method(
         "order": "sequential",
         "decay_quantizers": True,
     },
+    passes=relabelled(reweighted),
 )

@@ -2,6 +2,7 @@
 
 from core.unlearn import qmul
 from core.unlearn.base import Method
+from core.unlearn.passes import both_sets, relabelled
 
 
 class QMULNoAGRParams(qmul.QMULParams):
@@ -17,4 +18,5 @@ METHOD = Method(
     qmul.METHOD.space,
     qmul.qmul,
     released=qmul.METHOD.released,
+    passes=relabelled(both_sets),
 )

@@ -2,6 +2,7 @@
 
 from core.unlearn import qmul
 from core.unlearn.base import Method
+from core.unlearn.passes import reweighted
 
 
 class QMULNoSLParams(qmul.QMULParams):
@@ -17,4 +18,5 @@ METHOD = Method(
     qmul.METHOD.space,
     qmul.qmul,
     released={**qmul.METHOD.released, "true_label_possible": True},
+    passes=reweighted,
 )

@@ -12,6 +12,7 @@ from core.quant import calibrate_
 from core.train import NOTHING, Around, LearningRate, OnEpoch, Positive, TrainParams, fit
 from core.unlearn.base import Method, Problem
 from core.unlearn.hooks import Participant
+from core.unlearn.passes import retain_set
 
 
 class RetrainParams(TrainParams):
@@ -82,5 +83,13 @@ def retrain(
 
 
 METHOD = Method(
-    "retrain", "Retrain", RetrainParams, lambda _arch: {}, retrain, released={"decay_quantizers": True}
+    "retrain",
+    "Retrain",
+    RetrainParams,
+    lambda _arch: {},
+    retrain,
+    released={"decay_quantizers": True},
+    passes=retain_set,
+    colour="#70777f",
+    mark="M-0.25,-1L0.25,-1L0.25,1L-0.25,1Z",  # a standing bar
 )

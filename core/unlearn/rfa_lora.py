@@ -21,6 +21,7 @@ from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.feature_targets import Target, Targets, feature_targets
 from core.unlearn.gradient_norms import gradient_probe
 from core.unlearn.low_rank import add_low_rank_, merged, weighted_layers
+from core.unlearn.passes import both_sets
 
 
 class RFAParams(UnlearnParams):
@@ -150,4 +151,11 @@ def _targets(problem: Problem, params: RFAParams, before: Features, seed: int) -
 
 
 # No range is published: FT's learning rates.
-METHOD = Method("rfa_lora", "RFA-LoRA", RFAParams, lr_range(1e-3, 1e-1), rfa_lora)
+METHOD = Method(
+    "rfa_lora",
+    "RFA-LoRA",
+    RFAParams,
+    lr_range(1e-3, 1e-1),
+    rfa_lora,
+    passes=lambda p, forget, retain: 1.5 * both_sets(p, forget, retain),
+)

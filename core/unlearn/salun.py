@@ -13,6 +13,7 @@ from core.quant import quantizer_parameters
 from core.train import EpochFacts, OnEpoch, fit
 from core.unlearn.base import Method, Problem, Range
 from core.unlearn.gradient_norms import gradient_probe
+from core.unlearn.passes import both_sets
 from core.unlearn.random_labels import RelabelledEpochs, RLParams
 
 Mask = dict[str, Tensor]  # by parameter name: True for the entries that may move
@@ -154,4 +155,5 @@ METHOD = Method(
         "mask_augmented": True,
         "decay_quantizers": True,
     },
+    passes=lambda p, forget, retain: forget + both_sets(p, forget, retain),
 )

@@ -116,4 +116,5 @@ METHOD = Method(
     lambda _arch: {"alpha": Range(1e-7, 1e-5)},
     sfdn,
     released={"smooth": True, "boost": 10.0, "move_quantizers": True},
+    passes=lambda p, _forget, retain: p["draws"] * retain,
 )

@@ -95,4 +95,5 @@ METHOD = Method(
     lambda _arch: {"alpha": Range(1.0, 100.0)},
     ssd,
     released={"move_quantizers": True},
+    passes=lambda _p, forget, retain: forget + retain,
 )

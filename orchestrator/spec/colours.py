@@ -28,10 +28,7 @@ _VARIANT_SHAPES = (  # names, or paths in Vega's unit square
 )
 _SOLID: tuple[int, ...] = ()
 _DASHES = ((6, 3), (2, 2), (8, 3, 2, 3), (10, 4))
-_NEUTRAL = {ORIGINAL: "#868d96", "retrain": "#70777f"}
-# Bars: a lying one for the original, a standing one for Retrain.
-_BARS = {ORIGINAL: "M-1,-0.25L1,-0.25L1,0.25L-1,0.25Z", "retrain": "M-0.25,-1L0.25,-1L0.25,1L-0.25,1Z"}
-_COLOURED = [name for name in METHODS if name not in _NEUTRAL]
+_ORIGINAL = ("#868d96", "M-1,-0.25L1,-0.25L1,0.25L-1,0.25Z")  # a lying bar
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,10 @@ class Style:
 
 def colour_of(label: str) -> str:
     """A method's or variant's colour as #rrggbb; a variant has its method's."""
-    method = base_name(label)
-    if method in _NEUTRAL:
-        return _NEUTRAL[method]
-    return _COLOURS[_COLOURED.index(method) % len(_COLOURS)]
+    name = base_name(label)
+    if name == ORIGINAL:
+        return _ORIGINAL[0]
+    return METHODS[name].colour or _COLOURS[_place(name) % len(_COLOURS)]
 
 
 def shape_of(label: str) -> str:
@@ -56,12 +53,18 @@ def shape_of(label: str) -> str:
 
     With the colour it is the method's alone for the first 42 methods; a variant's mark is no method's.
     """
-    method, _, options = label.partition(":")
-    if method in _NEUTRAL:
-        return _BARS[method]
+    name, _, options = label.partition(":")
+    if name == ORIGINAL:
+        return _ORIGINAL[1]
     if options:
         return _VARIANT_SHAPES[crc32(options.encode()) % len(_VARIANT_SHAPES)]
-    return _SHAPES[_COLOURED.index(method) % len(_SHAPES)]
+    return METHODS[name].mark or _SHAPES[_place(name) % len(_SHAPES)]
+
+
+def _place(name: str) -> int:
+    """A method's number among those that leave their colour to the palette; any fixed one for a method from outside."""
+    places = [known for known, method in METHODS.items() if method.colour is None]
+    return places.index(name) if name in places else crc32(name.encode())
 
 
 def styles(labels: Sequence[str]) -> dict[str, Style]:

@@ -4,38 +4,15 @@ import json
 from typing import Any
 
 from core.data import dataset_info
-from core.quant import QuantSpec
+from core.errors import BadInput
+from core.models import MODELS
+from core.quant import QUANTIZERS, QuantSpec
 from core.unlearn import METHODS
 from orchestrator.spec.specification import GridSpec
 
 ORIGINAL = "original"
 
-_TITLES = {
-    "digits": "Digits",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "svhn": "SVHN",
-    "tiny_imagenet": "Tiny-ImageNet",
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "organamnist": "OrganAMNIST",
-    "resnet18": "ResNet-18",
-    "mobilenetv2": "MobileNetV2",
-    "mlp": "MLP",
-    "lenet": "LeNet",
-    "convnet": "ConvNet",
-    "alexnet": "AlexNet",
-    "resnet9": "ResNet-9",
-    ORIGINAL: "Original",
-}
-_OUTSIDE = ("folder", "tv")  # what comes after them is a name that no registry holds
-_QUANTIZERS = {
-    "lsq_plus": "LSQ+",
-    "lsq": "LSQ",
-    "lsq_released": "LSQ as published",
-    "pact": "PACT",
-    "dsq": "DSQ",
-}
+_TORCHVISION = "tv"  # whose networks are called by their names there
 _HOUR, _MINUTE = 3600, 60
 
 
@@ -45,14 +22,19 @@ def title(name: str) -> str:
     `flowers, 128 px` for a folder of images, `swin_t` for a network of torchvision.
     """
     method, *options = name.split(":")
-    if method == ORIGINAL and options:
-        return f"Original ({title(':'.join(options))})"
-    if method in _OUTSIDE and options:
-        return ", ".join([options[0], *(f"{pixels} px" for pixels in options[1:])])
-    if method not in METHODS:
-        return _TITLES.get(name, name)
-    words = ", ".join(option.replace("=", " ", 1) for option in options)
-    return METHODS[method].title + (f" ({words})" if words else "")
+    if method == ORIGINAL:
+        return f"Original ({title(':'.join(options))})" if options else "Original"
+    if method in METHODS:
+        words = ", ".join(option.replace("=", " ", 1) for option in options)
+        return METHODS[method].title + (f" ({words})" if words else "")
+    if name in MODELS:
+        return MODELS[name].title
+    if method == _TORCHVISION and options:
+        return options[0]
+    try:
+        return dataset_info(name).title
+    except BadInput:  # of an older grid
+        return name
 
 
 def scenario(kind: str, amount: float) -> str:
@@ -71,7 +53,7 @@ def quantization(label: str) -> str:
         if weights == activations
         else f"{weights} weights, {activations} activations"
     )
-    details = [_QUANTIZERS.get(spec.quantizer, spec.quantizer)]
+    details = [QUANTIZERS[spec.quantizer].title]
     details += ["weights per channel"] if spec.granularity == "channel" else []
     details += [f"first and last layer {'8-bit' if spec.ends == 'eight_bits' else 'full-precision'}"]
     details += ["shortcuts full-precision"] if spec.shortcuts == "full_precision" else []

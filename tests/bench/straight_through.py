@@ -50,4 +50,4 @@ class ComposedActivation(LSQPlusActivation):
         return composed_lsq_plus(x, self.step, self.offset, self.qmin, self.qmax, scale)
 
 
-COMPOSED = QuantizerPair(ComposedWeight, ComposedActivation)
+COMPOSED = QuantizerPair("Composed", ComposedWeight, ComposedActivation)

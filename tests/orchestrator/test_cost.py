@@ -5,13 +5,17 @@ from made_pace import made_pace
 
 from core.errors import BadInput
 from core.models import MODELS
-from core.unlearn import METHODS
+from core.network_costs import megamacs
+from core.train import Params
+from core.unlearn import METHODS, Method
 from orchestrator.plan.costs.estimate import CostModel, passes
 from orchestrator.plan.costs.paces import as_in_the_paper, image_work, pace_of, read_paces, write_pace
 from orchestrator.plan.grid_plan import make_plan
 from orchestrator.spec.fields import LimitSpec
 from orchestrator.spec.recipes import RECIPES, digits
 from orchestrator.spec.specification import GridSpec
+
+GIGAMACS = megamacs("resnet18", 0.125, 16, 10) / 1000  # of an image of digits
 
 
 def node_of(kind, method, spec=None):
@@ -21,14 +25,14 @@ def node_of(kind, method, spec=None):
 
 def test_the_work_of_an_image_grows_with_width_and_pixels():
     one, other = image_work("resnet18", 1.0, 32, 256), image_work("resnet18", 0.5, 64, 128)
-    assert one == (0.555, 1.0, 1 / 256)
-    assert other == (0.555, 2.0, 1 / 128)  # a half squared times two squared; a half times two squared
+    assert one == (megamacs("resnet18", 1.0, 32, 10) / 1000, 1.0, 1 / 256)
+    assert other == (megamacs("resnet18", 0.5, 64, 10) / 1000, 2.0, 1 / 128)  # a half times two squared
 
 
 def test_a_trial_is_its_passes_and_what_comes_beside():
     """FT on digits: 10 epochs over 90 % of 90 % of 1,437 images of 16 px in batches of 64, at width 1/8."""
-    image = 0.555 / 64 / 4 * 1.0 + 0.5 / 8 / 4 + 2.0 / 64
-    predicted = 0.555 / 64 / 4 * 1.0 + 0.5 / 8 / 4 + 2.0 / 1000
+    image = GIGAMACS + 0.5 / 8 / 4 + 2.0 / 64
+    predicted = GIGAMACS + 0.5 / 8 / 4 + 2.0 / 1000
     expected = 10 * 0.81 * 1437 * 1.5 * image + (1437 + 360) * 0.25 * predicted + 8.0 / 64
     assert CostModel(made_pace()).work(node_of("trial", "ft")) == pytest.approx(expected)
 
@@ -48,7 +52,7 @@ def test_the_parts_of_a_trial_train_as_long_as_the_whole():
     rest = type(node)(node.kind, "rest", node.parents, node.inputs, head_start=4)
     model = CostModel(made_pace())
     beside = model.work(part) + model.work(rest) - model.work(node)
-    assert beside == pytest.approx((1437 + 360) * 0.25 * (0.555 / 256 + 1 / 64 + 0.002) + 8 / 64)
+    assert beside == pytest.approx((1437 + 360) * 0.25 * (GIGAMACS + 1 / 64 + 0.002) + 8 / 64)
 
 
 def test_own_timings_correct_what_is_expected_of_a_method_and_then_of_all():
@@ -66,10 +70,21 @@ def test_own_timings_correct_what_is_expected_of_a_method_and_then_of_all():
     assert model.seconds(evaluation) == model.work(evaluation)
 
 
-def test_a_method_without_an_entry_goes_over_both_sets():
+def test_a_method_that_does_not_say_what_it_costs_goes_over_both_sets(monkeypatch):
+    monkeypatch.setitem(METHODS, "new", Method("new", "New", Params, lambda _arch: {}, METHODS["rl"].run))
     assert passes("new", {"epochs": 3}, 10, 90) == 300
-    assert passes("rl", {"epochs": 1}, 10, 90) == 100
     assert passes("new", {}, 10, 90) == 100
+    assert passes("rl", {"epochs": 1}, 10, 90) == 100
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_can_be_planned_with_its_defaults_though_nobody_measured_its_pace(name):
+    """`passes` of its METHOD reads hyper-parameters that it has, and a pace without it counts plain passes."""
+    spec = digits().model_copy(update={"methods": (name,), "ratios": (), "classes": (0,)})
+    model = CostModel(made_pace())
+    counted = [node for node in make_plan(spec).nodes.values() if node.inputs.get("method") == name]
+    assert all(0 < model.work(node) < float("inf") for node in counted)
+    assert passes(name, METHODS[name].params().model_dump(), 10, 90) > 0
 
 
 def test_norms_of_fewer_images_are_fewer_passes():
@@ -87,7 +102,7 @@ def test_every_node_of_a_recipe_takes_time(recipe):
 
 @pytest.mark.parametrize("arch", [name for name in MODELS if name not in made_pace().networks])
 def test_a_network_that_nobody_measured_is_taken_for_the_first_by_its_size(arch):
-    pace, share = made_pace(), MODELS[arch].megamacs / MODELS["resnet18"].megamacs
+    pace, share = made_pace(), megamacs(arch, MODELS[arch].width, 32, 10) / megamacs("resnet18", 1.0, 32, 10)
     found, first = pace.network(arch), pace.network("resnet18")
     one = image_work("resnet18", 1.0, 32, 64)
     other = one._replace(gigamacs=one.gigamacs * share)

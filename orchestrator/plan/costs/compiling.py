@@ -22,9 +22,10 @@ def _pays(arch: str, grid: Plan, cost: CostModel) -> bool:
 
     The whole grid, finished or not: a grid that goes on must not change its mind.
     """
-    measured = cost.pace.network(arch).compiling
-    if measured is None:
+    network = cost.pace.networks.get(arch)
+    if network is None or network.compiling is None:
         return False
+    measured = network.compiling
     nodes = [node for node in _trainings(grid) if node.inputs["arch"] == arch]
     saved = sum(cost.work(node) for node in nodes) * (1 - measured.ratio)
     graphs = {tuple(node.inputs[name] for name in ("dataset", "quant", "width")) for node in nodes}

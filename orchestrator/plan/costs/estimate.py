@@ -1,8 +1,7 @@
 """How long a node will take: counted work at a measured pace, corrected by what this store has measured."""
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from statistics import median
@@ -10,50 +9,23 @@ from typing import Any
 
 from core.data import DATASETS, DatasetInfo, dataset_info
 from core.models import model_info
+from core.unlearn import METHODS, both_sets
 from orchestrator.plan.costs.memory import MemoryModel
 from orchestrator.plan.costs.paces import NetworkPace, Pace, image_work
 from orchestrator.plan.expansion import expected
-from orchestrator.spec import LimitSpec, base_name
+from orchestrator.spec import ORIGINAL, LimitSpec, base_name
 from tasks import TRAINING, Node
-
-# Passes over images that a method makes, each about a forward and a backward pass. What they take beside those
-# of plain training is measured, see `NetworkPace.methods`.
-Passes = Callable[[Mapping[str, Any], float, float], float]
-_PASSES: dict[str, Passes] = {
-    "original": lambda p, forget, retain: p["epochs"] * (forget + retain),
-    "retrain": lambda p, _forget, retain: p["epochs"] * retain,
-    "ft": lambda p, _forget, retain: p["epochs"] * retain,
-    "ga": lambda p, forget, _retain: p["epochs"] * forget,
-    "iu": lambda p, forget, retain: forget + retain + 15 * min(p["fisher_samples"], retain),
-    "l1_sparse": lambda p, _forget, retain: p["epochs"] * retain,
-    "salun": lambda p, forget, retain: forget + p["epochs"] * (forget + retain),
-    "qmul": lambda p, forget, retain: (
-        forget / 3 + p["epochs"] * (forget + retain + _normed(p, forget, retain))
-    ),
-    "qmul_no_sl": lambda p, forget, retain: p["epochs"] * (forget + retain + _normed(p, forget, retain)),
-    "qmul_no_agr": lambda p, forget, retain: forget / 3 + p["epochs"] * (forget + retain),
-    "ssd": lambda _p, forget, retain: forget + retain,
-    "sfdn": lambda p, _forget, retain: p["draws"] * retain,
-    "bad_teacher": lambda p, forget, retain: p["epochs"] * (forget + p["retained"] * retain),
-    "partial_ascent": lambda p, forget, _retain: p["epochs"] * forget,
-    "rfa_lora": lambda p, forget, retain: 1.5 * p["epochs"] * (forget + retain),
-    "mnemonic": lambda _p, _forget, _retain: 100.0,  # a pass over one code for each class, and two over all
-    "amnesiac": lambda p, _forget, retain: 100.0 + p["tune_epochs"] * retain,
-}
-_ALL: Passes = lambda p, forget, retain: p.get("epochs", 1) * (forget + retain)  # noqa: E731
 
 _SHORT: dict[str, float] = {"data": 2.0, "select": 0.05}  # seconds
 
 
-def _normed(params: Mapping[str, Any], forget: float, retain: float) -> float:
-    """Images whose gradients are measured before an epoch."""
-    most = params.get("norm_images") or math.inf
-    return min(most, forget) + min(most, retain)
-
-
 def passes(method: str, params: Mapping[str, Any], forget: float, retain: float) -> float:
-    """Passes of a whole run; a method without an entry goes over both sets in each epoch."""
-    return _PASSES.get(method, _ALL)(params, forget, retain)
+    """Passes over images of a whole run, each about a forward and a backward pass; an original's goes over all.
+
+    What they take beside those of plain training is measured, see `NetworkPace.methods`.
+    """
+    counted = both_sets if method == ORIGINAL else METHODS[method].passes
+    return counted(params, forget, retain)
 
 
 class CostModel:
@@ -128,7 +100,7 @@ class CostModel:
         return sum(self.pace.attack.at(min(retain, outside)) for outside in (test, held) if outside)
 
     def _network(self, node: Node) -> NetworkPace:
-        return self._network_pace(node.inputs["arch"])
+        return self._network_pace(node.inputs["arch"], _info(node).pixels)
 
 
 _AT_ONCE = 1000  # images of a prediction's batch, see `core.metrics.predictions.predict`
@@ -140,8 +112,8 @@ def _own(node: Node) -> tuple[str, str]:
 
 
 def _per_image(node: Node, batch: int, pace: NetworkPace) -> float:
-    i = node.inputs
-    return pace.seconds_per_image(image_work(i["arch"], i["width"], _info(node).pixels, batch))
+    i, info = node.inputs, _info(node)
+    return pace.seconds_per_image(image_work(i["arch"], i["width"], info.pixels, batch, info.classes))
 
 
 def _share(node: Node) -> float:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import BadInput
 from core.models import model_info
+from core.network_costs import megamacs
 
 FILE = Path(__file__).with_name("paces.json")
 Device = Literal["cpu", "cuda"]
@@ -23,8 +24,7 @@ _PAPER_GPU, _PAPER_SECONDS_PER_IMAGE = "RTX 4090", 22.05 * 60 / (160 * 40_500)
 class Work(NamedTuple):
     """What one image of a batch costs a network: 10⁹ multiply-accumulates, values moved, its share of a step.
 
-    Values are counted in those of the paper's width at 32 pixels: they grow with width and pixels², the
-    multiply-accumulates with both squared.
+    Values are counted in those of the paper's width at 32 pixels: they grow with width and pixels².
     """
 
     gigamacs: float
@@ -32,11 +32,10 @@ class Work(NamedTuple):
     step: float
 
 
-def image_work(arch: str, width: float, pixels: int, batch: int) -> Work:
+def image_work(arch: str, width: float, pixels: int, batch: int, classes: int = 10) -> Work:
     """Of a forward pass over an image of `pixels`² in a batch, at a channel multiplier."""
-    info, area = model_info(arch), (pixels / 32) ** 2
-    wider = width / info.width
-    return Work(info.megamacs / 1000 * wider**2 * area, wider * area, 1 / batch)
+    wider, area = width / model_info(arch).width, (pixels / 32) ** 2
+    return Work(megamacs(arch, width, pixels, classes) / 1000, wider * area, 1 / batch)
 
 
 class _Measured(BaseModel):
@@ -97,15 +96,17 @@ class Pace(_Measured):
     attack: AttackPace
     words: str = ""
 
-    def network(self, arch: str) -> NetworkPace:
+    def network(self, arch: str, pixels: int = 32) -> NetworkPace:
         """A network's pace; one that was never measured is taken for the first, by multiply-accumulates.
 
-        What it gains from compiling nobody knows.
+        Those are of an image of `pixels`², as not every network takes every size. What it gains from compiling nobody
+        knows.
         """
         if arch in self.networks:
             return self.networks[arch]
         name, first = next(iter(self.networks.items()))
-        share = model_info(arch).megamacs / model_info(name).megamacs
+        own, firsts = (megamacs(each, model_info(each).width, pixels, 10) for each in (arch, name))
+        share = own / firsts
         smaller = {field: share * getattr(first, field) for field in ("values", "node")}
         return first.model_copy(update={**smaller, "compiling": None})
 
