@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from core.door import door
 
 if TYPE_CHECKING:
+    from core.quant import lsq_plus as lsq_plus
     from core.quant.base import (
         FakeQuantizer as FakeQuantizer,
         keep_valid_ as keep_valid_,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
         weight_codes as weight_codes,
     )
     from core.quant.guard import StepGuard as StepGuard
-    from core.quant.lsq_plus import lsq_plus as lsq_plus
     from core.quant.network import (
         calibrate_ as calibrate_,
         quantize_ as quantize_,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import BadInput
+from core.quant import lsq_plus
 
 Forward = Callable[[nn.Module, Tensor], Tensor]  # network, images BCHW -> logits BK
 
@@ -48,9 +49,7 @@ def compiled(device: torch.device) -> Forward:
 
 
 def _probe(x: Tensor, step: Tensor) -> Tensor:
-    from core.quant import lsq_plus
-
-    return lsq_plus(x, step, None, -8, 7, 1.0)
+    return lsq_plus.lsq_plus(x, step, None, -8, 7, 1.0)
 
 
 def _gradients(function: Callable[[Tensor, Tensor], Tensor], device: torch.device) -> list[float]:

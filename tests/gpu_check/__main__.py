@@ -10,7 +10,6 @@ import typer
 
 from tests.gpu_check.stages import BUNDLE, Stage, Visit, run, stages
 
-sys.path.insert(0, str(BUNDLE / "python"))
 NEEDED = ("torch", "torchvision", "numpy", "scipy", "sklearn", "safetensors", "pyarrow", "PIL", "filelock",
           "fsspec", "jinja2", "rich", "yaml", "pydantic", "platformdirs")  # fmt: skip
 PACKING = 10.0  # seconds of a visit for its last packing
@@ -144,5 +143,6 @@ def _end(line: str) -> None:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(BUNDLE / "python"))  # what the bundle brings for this machine's Python
     _complain_of_what_is_missing()  # before typer, which may need some of it itself
     typer.run(gpu_check)

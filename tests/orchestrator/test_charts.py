@@ -12,6 +12,7 @@ from orchestrator.report.charts.page import Charts, make_charts
 from orchestrator.report.charts.parts import Along, Scope
 from orchestrator.report.contents import read_grid
 from orchestrator.report.writing import write_report
+from orchestrator.spec import titles
 from orchestrator.spec.colours import colour_of
 from orchestrator.spec.recipes import full
 from orchestrator.spec.specification import SearchSpec
@@ -75,10 +76,10 @@ class TestSpecifications:
     def test_a_method_has_its_colour(self, name):
         for colour in parts(spec_of(EVERY[name](), SCOPE), "color"):
             if isinstance(colour, dict) and "scale" in colour:
-                titles, colours = colour["scale"]["domain"], colour["scale"]["range"]
+                domain, colours = colour["scale"]["domain"], colour["scale"]["range"]
                 labels = (*SCOPE.labels, *(label for along in SCOPE.along for label in along.labels))
                 expected = {titles.title(label): colour_of(label) for label in labels}
-                assert dict(zip(titles, colours, strict=True)).items() <= expected.items()
+                assert dict(zip(domain, colours, strict=True)).items() <= expected.items()
 
 
 class TestRows:

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from orchestrator import grid
 from orchestrator.plan.expansion import expand
 from orchestrator.plan.grid_plan import make_plan
-from orchestrator.search import halving, rungs
+from orchestrator.plan.search_points import halving, rungs
 from orchestrator.spec.specification import parse_spec
 from tasks.node import REVISIONS
 from tasks.nodes import dispatch
