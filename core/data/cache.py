@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from core.data.readers import Arrays
+from core.data.readers import ARRAYS, Arrays
 from core.errors import BadInput
 
 MANIFEST = "manifest.json"
@@ -45,7 +45,7 @@ def cached(
 def digest(arrays: Arrays) -> str:
     """SHA-256, hex, over names, types, shapes and bytes of the arrays."""
     total = hashlib.sha256()
-    for field, array in arrays._asdict().items():
+    for field, array in arrays.values().items():
         total.update(f"{field} {array.dtype.str} {array.shape}\n".encode())
         total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()
@@ -60,8 +60,11 @@ def _opened(entry: Path) -> tuple[Arrays, str] | None:
     try:
         manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
         shapes = manifest["arrays"]
-        arrays = Arrays(*(_mapped(entry / f"{field}.npy", shapes[field]) for field in Arrays._fields))
-        return arrays, str(manifest["digest"])
+        mapped = {field: _mapped(entry / f"{field}.npy", shapes[field]) for field in ARRAYS}
+        remarks = tuple(map(str, manifest.get("remarks", ())))
+        return Arrays(**mapped, mapping=str(manifest.get("mapping", "")), remarks=remarks), str(
+            manifest["digest"]
+        )
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
 
@@ -82,7 +85,8 @@ def _written(entry: Path, identity: Mapping[str, Any], arrays: Arrays) -> tuple[
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        manifest = {**identity, "digest": digest(arrays), "arrays": _saved(partial, arrays)}
+        said = {"mapping": arrays.mapping, "remarks": arrays.remarks}
+        manifest = {**identity, **said, "digest": digest(arrays), "arrays": _saved(partial, arrays)}
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         shutil.rmtree(entry, ignore_errors=True)
         partial.rename(entry)
@@ -97,7 +101,7 @@ def _written(entry: Path, identity: Mapping[str, Any], arrays: Arrays) -> tuple[
 def _saved(folder: Path, arrays: Arrays) -> dict[str, dict[str, Any]]:
     """Save each array; its type, shape and size on disk in bytes."""
     shapes = {}
-    for field, array in arrays._asdict().items():
+    for field, array in arrays.values().items():
         path = folder / f"{field}.npy"
         np.save(path, np.ascontiguousarray(array), allow_pickle=False)
         size = path.stat().st_size

@@ -1,9 +1,11 @@
 """The datasets this project knows. Another one is another entry, and a reader if its format is new.
 
-Beside them, `folder:NAME` is any folder of images, whose classes and figures are read from it.
+Beside them, `folder:NAME` is any folder of images and `table:NAME` any Parquet table of them, whose classes and figures
+are read from it.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -26,9 +28,12 @@ from core.data.readers import (
 from core.data.statistics import Channels
 from core.errors import BadInput, unknown
 
-FOLDER, FOLDER_PIXELS = "folder:", 64
-_FOLDER = re.compile(r"folder:(?P<name>\w[\w.-]*)(:(?P<pixels>\d+))?")
-_SIDES = range(8, 513)  # pixels that a folder's images may be brought to
+# data sets of one's own: the word before the colon, and the reader of what lies under the name after it
+OWN: dict[str, Callable[[str], Source]] = {"folder": ImageFolder, "table": ParquetTable}
+OWN_PIXELS = 64
+_OWN = re.compile(r"(?P<kind>[a-z]+):(?P<name>[^./\\:\s][^/\\:]*)(:(?P<pixels>[0-9]{1,4}))?")
+_SIDES = range(8, 513)  # pixels that such images may be brought to
+_LONGEST = 200  # bytes of a name, which becomes a file's
 
 
 @dataclass(frozen=True)
@@ -197,20 +202,21 @@ DATASETS: dict[str, DatasetInfo] = {
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """What is known of a dataset: an entry of DATASETS, or `folder:NAME`, or `folder:NAME:PIXELS`.
+    """What is known of a dataset: an entry of DATASETS, or `folder:NAME`, `folder:NAME:PIXELS`, `table:NAME` …
 
     Raises BadInput, with the nearest valid name, for any other.
     """
     if name in DATASETS:
         return DATASETS[name]
-    if not name.startswith(FOLDER):
-        raise unknown("dataset", name, (*DATASETS, f"{FOLDER}NAME"))
-    found = _FOLDER.fullmatch(name)
-    pixels = int(found["pixels"] or FOLDER_PIXELS) if found else 0
-    if found is None or pixels not in _SIDES:
+    kind = name.partition(":")[0]
+    if ":" not in name or kind not in OWN:
+        raise unknown("dataset", name, (*DATASETS, *(f"{own}:NAME" for own in OWN)))
+    found = _OWN.fullmatch(name)
+    pixels = int(found["pixels"] or OWN_PIXELS) if found else 0
+    if found is None or pixels not in _SIDES or not _is_file_name(found["name"]):
         raise BadInput(
-            f"dataset '{name}': write {FOLDER}NAME, such as {FOLDER}flowers, for images of {FOLDER_PIXELS} px, or"
-            f" {FOLDER}NAME:PIXELS for {_SIDES[0]} to {_SIDES[-1]} px"
+            f"dataset {name!r:.80}: write {kind}:NAME, such as {kind}:flowers, a folder under the data root, for images"
+            f" of {OWN_PIXELS} px, or {kind}:NAME:PIXELS for {_SIDES[0]} to {_SIDES[-1]} px"
         )
     return DatasetInfo(
         name=name,
@@ -221,7 +227,12 @@ def dataset_info(name: str) -> DatasetInfo:
         std=None,
         crop_padding=0,
         flip=False,
-        sources=(ImageFolder(found["name"]),),
+        sources=(OWN[kind](found["name"]),),
         train_size=0,
         test_size=0,
     )
+
+
+def _is_file_name(text: str) -> bool:
+    """Whether a folder is called so by people: nothing invisible in it, no space at its end, not too long."""
+    return text.isprintable() and text == text.strip() and len(text.encode("utf-8", "replace")) <= _LONGEST

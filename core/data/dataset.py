@@ -23,7 +23,8 @@ class Dataset:
 
     Images are uint8 (N, 3, H, W), labels int64 (N,). `mean` and `std` are for pixels scaled to 0..1.
     `crop_padding` (pixels, 0 = none) and `flip` are the training augmentation. `digest` is the SHA-256 over
-    the whole decoded dataset, before any limit; `source` says in words what it was read from.
+    the whole decoded dataset, before any limit; `source` says in words what it was read from, and which columns stood
+    for images and labels where there was a choice. `remarks`: what a person should know of the files, a line each.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Dataset:
     flip: bool
     digest: str
     source: str
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,16 @@ def load(
     limit: Limit | None = None,
     seed: int = 0,
     download: bool = False,
+    test_share: float | None = None,
 ) -> Dataset:
     """Read the dataset `name` from the first of its sources that lies under `root`, through the cache.
 
     Nothing but `cache` (default: `<root>/.unlearn-grid-cache`) is written, unless `download` brings files
     that lie nowhere under `root`. `limit` keeps a subset of each split in which the classes keep their
-    proportions, drawn with `seed`. Raises BadInput, one line, for an unknown name, data that is missing or
-    damaged (the line names the files and both ways to get them), and a limit below the number of classes.
+    proportions, drawn with `seed`. `test_share` (0..1): share of the training images that becomes the test split of a
+    dataset without one, the same images for every seed. Raises BadInput, one line, for an unknown name, data that is
+    missing or damaged (the line names the files and a way to get them), a dataset without test images of which no
+    share is to be taken, and a limit below the number of classes.
     """
     info, limit = dataset_info(name), limit or Limit()
     _check(limit, name, info.classes)
@@ -71,8 +76,8 @@ def load(
     arrays, digest = cached(
         cache or _default_cache(root),
         name,
-        identity(info, source, files, base),
-        partial(decoded, info, source, files),
+        identity(info, source, files, base, test_share),
+        partial(decoded, info, source, files, test_share),
     )
     classes = info.classes or int(arrays.train_labels.max()) + 1
     _check(limit, name, classes)
@@ -87,7 +92,8 @@ def load(
         crop_padding=info.crop_padding,
         flip=info.flip,
         digest=digest,
-        source=source.words,
+        source=f"{source.words}: {arrays.mapping}" if arrays.mapping else source.words,
+        remarks=(*source.notice(files), *arrays.remarks),
     )
 
 

@@ -16,7 +16,7 @@ from orchestrator.cli.printing import say_json, say_lines, say_sentences
 from orchestrator.plan import Frontier, Plan, State, expand, make_plan
 from orchestrator.plan.costs import CostModel, compiled_archs
 from orchestrator.report import Against, Found, print_found, read_grid, write_report
-from orchestrator.results import known_grids
+from orchestrator.results import data_remarks, known_grids
 from orchestrator.run import Clock, Driver, Progress, Summary, maintenance
 from orchestrator.spec import GridSpec
 from orchestrator.tracking import Mirror, tracking_uri
@@ -214,6 +214,7 @@ def _finish(
 ) -> int:
     """Writes the report, prints the table and where to look; returns the exit code."""
     found = read_grid(store, spec, grid)
+    summary.warnings += data_remarks(store, grid)
     files = report_files(spec, grid, store, [*warnings, *summary.warnings], found)
     code = FAILED if summary.failed else 0
     if options.as_json:

@@ -15,6 +15,7 @@ from orchestrator.cli.status import print_standing, standing
 from orchestrator.cli.ui import ui
 from orchestrator.plan import expand, make_plan
 from orchestrator.report import compare_stores, export_charts, print_against, print_found, read_grid
+from orchestrator.results import data_remarks
 from orchestrator.run import maintenance
 from orchestrator.spec import GridSpec
 from orchestrator.tracking import Mirror, tracking_uri
@@ -47,7 +48,7 @@ def report(spec: GridSpec, store: Store, options: Options, console: Console) -> 
     grid = expand(make_plan(spec), store)
     found = read_grid(store, spec, grid)
     against = compare_stores(store, found, spec, options.against) if options.against else None
-    files = report_files(spec, grid, store, [], found, against)
+    files = report_files(spec, grid, store, data_remarks(store, grid), found, against)
     charts = export_charts(store, found) if options.charts else []
     if options.as_json:
         facts: dict[str, Any] = {"report": files, "warnings": found.repairs, "older": sorted(found.older)}

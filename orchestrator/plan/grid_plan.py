@@ -144,10 +144,13 @@ class _Builder:
     ) -> None:
         self.spec, self.settings, self.plan = spec, settings, plan
         limit = spec.data.limit.model_dump() if spec.data.limit else None
-        self.data = self._add("data", (), {"dataset": dataset, "limit": limit})
+        share = spec.data.test_share
+        carved = {} if share is None else {"test_share": share}
+        self.data = self._add("data", (), {"dataset": dataset, "limit": limit, **carved})
         self.base: dict[str, Any] = {
             "dataset": dataset,
             "limit": limit,
+            **carved,
             "arch": arch,
             "quant": quant,
             "width": spec.width(arch),

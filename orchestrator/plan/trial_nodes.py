@@ -15,6 +15,7 @@ from tasks import Node, make_node
 
 AXES = ("dataset", "arch", "quant", "scenario", "amount", "seed")
 _BASE = (*AXES, "limit", "width", "augment", "validation")
+_SOMETIMES = ("test_share",)  # in the inputs only where a grid sets it
 _EVALUATED = (*AXES, "method", "validation", "params", "tried", "until")
 
 
@@ -43,7 +44,12 @@ class Search:
         """What a search node searches."""
         i, (_, original, data) = node.inputs, node.parents
         return Search(
-            {name: i[name] for name in _BASE}, i["method"], i["params"], frozenset(i["fixed"]), data, original
+            {name: i[name] for name in _BASE} | {name: i[name] for name in _SOMETIMES if name in i},
+            i["method"],
+            i["params"],
+            frozenset(i["fixed"]),
+            data,
+            original,
         )
 
     def node(self, reference: str, settings: SearchSpec, select_on: str) -> Node:

@@ -9,6 +9,7 @@ from core.door import door
 
 if TYPE_CHECKING:
     from orchestrator.results import known_grids as known_grids, models as models
+    from orchestrator.results.about_data import data_remarks as data_remarks
     from orchestrator.results.entries import Entry as Entry, Row as Row, collect as collect
     from orchestrator.results.known_grids import others as others
     from orchestrator.results.merged_rows import merged_files as merged_files, write_merged as write_merged

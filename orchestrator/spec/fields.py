@@ -48,7 +48,8 @@ class LimitSpec(Part):
 class DataSpec(Part):
     """root: where the data sets lie. cache: where decoded images go. limit: a smaller grid.
 
-    download: fetch what is missing. augment: crop and flip while training.
+    download: fetch what is missing. augment: crop and flip while training. test_share: share of the training images
+    that becomes the test split of a data set without one, the same images for every seed.
     """
 
     root: str | None = None
@@ -56,6 +57,7 @@ class DataSpec(Part):
     limit: Annotated[LimitSpec, BeforeValidator(_plain)] | None = None
     download: bool = False
     augment: bool = True
+    test_share: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 class SearchSpec(Part):

@@ -62,11 +62,12 @@ def run_note(spec: GridSpec, node: Node, store: str, weights: str | None) -> str
 
 def data_entity(node: Node, found: Manifest) -> Data:
     """A data node's images: name, digest of the decoded images, and how many there are."""
-    limit = node.inputs.get("limit")
+    place = {"dataset": node.inputs["dataset"], "limit": node.inputs.get("limit")}
+    source = {"source": found.facts["source"]} if "source" in found.facts else {}  # older stores lack it
     counts = {"training_images": found.record.retain_count, "test_images": found.record.test_count}
     return Data(
         node.inputs["dataset"],
         str(found.facts["digest"])[:_DIGEST],
-        json.dumps({"dataset": node.inputs["dataset"], "limit": limit}),
+        json.dumps(place | source),
         json.dumps(counts | {"classes": found.facts["classes"]}),
     )

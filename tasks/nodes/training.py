@@ -27,7 +27,8 @@ from tasks.store import Store
 def prepare_data(node: Node, place: Place, _store: Store) -> Result:
     """Decodes the data set into this machine's cache; keeps its digest, to which all workers are held."""
     data = warm.device_data(place, {**node.inputs, "augment": False})
-    facts = {"digest": data.digest, "classes": data.classes}
+    said = {"source": data.source, "remarks": list(data.remarks)}
+    facts = {"digest": data.digest, "classes": data.classes, **said}
     return Result({}, facts, {"retain_count": len(data.train), "test_count": len(data.test)})
 
 

@@ -27,13 +27,18 @@ KEPT = "kept.safetensors"  # what a method's part in an original's training left
 
 
 class DeviceData(NamedTuple):
-    """A data set on the device: all training images, all test images, the transform, classes, digest."""
+    """A data set on the device: all training images, all test images, the transform, classes, digest.
+
+    source, remarks: what it was read from, and what a person should know of the files.
+    """
 
     train: Images
     test: Images
     transform: Transform
     classes: int
     digest: str
+    source: str
+    remarks: tuple[str, ...]
 
 
 def device_of(place: Place) -> torch.device:
@@ -50,6 +55,7 @@ def device_data(place: Place, inputs: dict[str, Any]) -> DeviceData:
     return _device_data(
         inputs["dataset"],
         json.dumps(inputs["limit"]),
+        inputs.get("test_share"),
         inputs["augment"],
         Path(place.data_root) if place.data_root else _user_cache() / "data",
         Path(place.cache) if place.cache else _user_cache() / "decoded",
@@ -69,6 +75,7 @@ def _user_cache() -> Path:
 def _device_data(
     name: str,
     limit: str,
+    test_share: float | None,
     augment: bool,
     root: Path,
     cache: Path,
@@ -77,7 +84,7 @@ def _device_data(
 ) -> DeviceData:
     bounds = json.loads(limit)
     limits = Limit(**bounds) if bounds else None
-    data = load(name, root, cache=cache, limit=limits, download=download)
+    data = load(name, root, cache=cache, limit=limits, download=download, test_share=test_share)
     transform = Transform(
         data.mean, data.std, data.crop_padding if augment else 0, data.flip if augment else False
     )
@@ -87,6 +94,8 @@ def _device_data(
         transform,
         data.classes,
         data.digest,
+        data.source,
+        data.remarks,
     )
 
 

@@ -191,9 +191,9 @@ def small_table(folder, count=20, pixels=32, classes=10, test="test"):
     return np.stack(images).transpose(0, 3, 1, 2)
 
 
-def publish(monkeypatch, name, sums, urls=None):
-    """Let `name` take these MD5 sums (file -> hex) and addresses for the published ones."""
+def publish(monkeypatch, name, sums, urls=None, content=None):
+    """Let `name` take these MD5 sums (file -> hex), addresses and sums of contents for the published ones."""
     info = DATASETS[name]
     urls = urls or {file: f"http://publisher.invalid/{file}" for file in sums}
-    official = replace(info.sources[0], official=lambda: Official(sums, urls))
+    official = replace(info.sources[0], official=lambda: Official(sums, urls, content or {}))
     monkeypatch.setitem(DATASETS, name, replace(info, sources=(official, *info.sources[1:])))

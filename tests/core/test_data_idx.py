@@ -19,10 +19,11 @@ def compressed(files):
     return {f"{file}.gz": gzip.compress(data) for file, data in files.items()}
 
 
-def put(monkeypatch, folder, name, files):
-    """The files, and their sums as the published ones."""
+def put(monkeypatch, folder, name, files, content=None):
+    """The files, and their sums as the published ones. content: unpacked, as published."""
     write_folder(folder, files)
-    publish(monkeypatch, name, {file: md5(data) for file, data in files.items()})
+    sums = {file: md5(data) for file, data in (content or mnist()).items()}
+    publish(monkeypatch, name, {file: md5(data) for file, data in files.items()}, content=sums)
 
 
 def refused(name, root):
@@ -33,11 +34,16 @@ def refused(name, root):
 
 
 @each_set
-@pytest.mark.parametrize("layout", ["{folder}/raw", "{folder}", "{name}", "{name}/raw"])
+@pytest.mark.parametrize("layout", ["{folder}/raw", "{folder}", "{name}", "{name}/raw", "{dashed}"])
 @pytest.mark.parametrize("pack", [compressed, dict])
 def test_every_layout_holds_the_same(monkeypatch, tmp_path, name, layout, pack):
     files = mnist()
-    put(monkeypatch, tmp_path / layout.format(name=name, folder=NAMES[name]), name, pack(files))
+    put(
+        monkeypatch,
+        tmp_path / layout.format(name=name, folder=NAMES[name], dashed=name.replace("_", "-")),
+        name,
+        pack(files),
+    )
     data = load(name, tmp_path)
     pixels = np.frombuffer(files[IMAGES], np.uint8, offset=16).reshape(20, 28, 28)
     for channel in range(3):
@@ -68,21 +74,47 @@ def test_sums_and_addresses_are_those_of_torchvision(name):
     assert [r.url for r in remotes] == [theirs.mirrors[0] + file for file, _ in theirs.resources]
 
 
-def test_a_changed_compressed_file_is_refused_with_both_sums(monkeypatch, tmp_path):
+def test_the_contents_sums_are_everybodys():
+    """Of the files that torchvision's sums are of, unpacked; Debian's recompressed ones hold the same."""
+    for name in NAMES:
+        content = DATASETS[name].sources[0].official().content
+        assert list(content) == [
+            file.removesuffix(".gz") for file, _ in getattr(torchvision.datasets, NAMES[name]).resources
+        ]
+        assert all(len(bytes.fromhex(found)) == 16 for found in content.values())
+
+
+COUNTS = "20 training and 20 test images, officially 60,000 and 10,000"
+
+
+def test_what_somebody_else_compressed_is_the_same_file(monkeypatch, tmp_path):
     files = compressed(mnist())
     put(monkeypatch, tmp_path / "MNIST/raw", "mnist", files)
-    path = tmp_path / "MNIST/raw" / f"{IMAGES}.gz"
-    path.write_bytes(files[path.name][:-9])
-    message = refused("mnist", tmp_path)
-    assert all(
-        part in message for part in (str(path), md5(files[path.name]), md5(path.read_bytes()), "by hand")
-    )
+    again = {name: gzip.compress(gzip.decompress(data), 1, mtime=0) for name, data in files.items()}
+    assert again != files
+    write_folder(tmp_path / "MNIST/raw", again)
+    assert load("mnist", tmp_path).remarks == (COUNTS,)
 
 
-def test_a_truncated_compressed_file_with_the_right_sum(monkeypatch, tmp_path):
+@pytest.mark.parametrize("pack", [compressed, dict])
+def test_another_content_is_read_and_said_to_be_another(monkeypatch, tmp_path, pack):
+    other = {**mnist(), LABELS: idx((np.arange(20) + 1) % 10)}
+    put(monkeypatch, tmp_path / "MNIST/raw", "mnist", pack(other))
+    data = load("mnist", tmp_path)
+    assert data.train_labels.tolist() == [(n + 1) % 10 for n in range(20)]
+    path = tmp_path / "MNIST/raw" / next(iter(pack({LABELS: b""})))
+    sums = f"md5 published {md5(mnist()[LABELS])}, found {md5(other[LABELS])}"
+    assert data.remarks == (f"{path} is not the published file ({sums})", COUNTS)
+    assert load("mnist", tmp_path).remarks == data.remarks  # from the cache, too
+
+
+def test_a_truncated_compressed_file_is_named_with_one_way_out(monkeypatch, tmp_path):
     files = compressed(mnist())
     put(monkeypatch, tmp_path / "MNIST/raw", "mnist", files | {f"{IMAGES}.gz": files[f"{IMAGES}.gz"][:-9]})
-    assert f"{IMAGES}.gz is not a readable .gz" in refused("mnist", tmp_path)
+    message = refused("mnist", tmp_path)
+    assert message.startswith(f"{tmp_path / 'MNIST/raw' / IMAGES}.gz is not a readable .gz")
+    assert message.endswith("; delete it and run again with --set data.download=true")
+    assert "http" not in message
 
 
 @pytest.mark.parametrize(

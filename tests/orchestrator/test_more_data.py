@@ -3,10 +3,14 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from grid_command import rows
 
 from orchestrator import grid
+from orchestrator.plan import make_plan
+from orchestrator.spec import parse_spec
 from orchestrator.spec.specification import GridSpec
 from tasks.nodes import warm
 from tasks.store.store import Store
@@ -64,6 +68,52 @@ def test_a_folder_of_images_is_a_data_set(run, tmp_path):
     assert (
         "all training and all test images" in Store(str(tmp_path / "store")).get("report/report.md").decode()
     )
+
+
+def test_what_a_reader_says_of_the_files_is_shown_and_reported(run, tmp_path):
+    write_pets(tmp_path / "root/my pets")
+    write_folder(
+        tmp_path / "root/my pets", {"train/ant/._0.png": b"macOS", "train/ant/Thumbs.db": b"Windows"}
+    )
+    said_of_it = "folder:my pets:16: 2 files left out: 1 .db, 1 hidden"
+    for _ in range(2):  # also when nothing is left to do
+        code, said = run(datasets=["folder:my pets:16"], ratios=[], classes=[1])
+        assert code == 0
+        assert said_of_it in " ".join(said.split())
+    assert said_of_it in Store(str(tmp_path / "store")).get("report/report.md").decode()
+
+
+def test_a_table_of_ones_own_with_a_share_to_test_on(run, tmp_path):
+    cells = [encoded(noise(np.random.default_rng(n), 16)) for n in range(40)]
+    path = tmp_path / "root/pets/data/train-00000-of-00001.parquet"
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"photo": cells, "animal": ["ant", "bee"] * 20}), path)
+    code, said = run(datasets=["table:pets:16"], ratios=[], classes=[1])
+    assert code == 2
+    assert "table:pets:16 has no test images; take a share of its training images with" in said
+    code, said = run(
+        datasets=["table:pets:16"],
+        ratios=[],
+        classes=[1],
+        data={"root": str(tmp_path / "root"), "test_share": 0.25},
+    )
+    assert code == 0
+    words = " ".join(said.split())
+    assert "in data/, image = photo, label = animal (string), ant to bee numbered 0 to 1" in words
+    assert "table:pets:16: 10 of 40 training images are its test split" in words
+    found = finished(tmp_path)
+    assert (found["data"]["retain_count"], found["data"]["test_count"]) == (30, 10)
+
+
+def test_a_test_share_is_in_the_keys_and_changes_none_without_it():
+    base = {"datasets": ["table:pets"], "archs": ["lenet"], "ratios": [0.1], "methods": ["ft"]}
+    plain, shared, other = (
+        set(make_plan(parse_spec({**base, "data": {"test_share": share}})).nodes)
+        for share in (None, 0.2, 0.3)
+    )
+    assert not plain & shared
+    assert not shared & other
+    assert plain == set(make_plan(parse_spec(base)).nodes)
 
 
 def test_a_class_that_a_folder_has_not_is_named_when_it_is_read(run, tmp_path):

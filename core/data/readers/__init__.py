@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from core.data.readers.med_npz import MedNpz as MedNpz, organamnist as organamnist
     from core.data.readers.parquet_table import ParquetTable as ParquetTable
     from core.data.readers.source import (
+        ARRAYS as ARRAYS,
         Arrays as Arrays,
         Images as Images,
         Labels as Labels,
         Source as Source,
+        plural as plural,
+        unreadable as unreadable,
     )
     from core.data.readers.svhn_mat import SvhnMat as SvhnMat
     from core.data.readers.tiny_folder import TinyFolder as TinyFolder

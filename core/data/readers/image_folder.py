@@ -1,107 +1,102 @@
-"""Any folder of images, as torchvision's ImageFolder reads one: a folder for each split, in it one for each class."""
+"""Any folder of images: a folder for each split, in it one for each class, or a table that says what they show."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from core.data.readers.source import Arrays, Images, Labels, Source, blob
+from core.data.readers.class_numbers import class_numbers
+from core.data.readers.label_table import by_table, table_in
+from core.data.readers.picture_list import Listed, PictureList, by_folders, lacks_train
+from core.data.readers.pictures import said, square
+from core.data.readers.source import Arrays, Images, Labels, Source, blob, empty_images
 from core.errors import BadInput
 
-TRAIN, TESTS = "train", ("test", "val", "valid", "validation")  # the first test folder that is there
-SUFFIXES = (".jpg", ".jpeg", ".png")
-LARGEST = 2**26  # pixels of an image before it is made smaller: a forged header must not ask for gigabytes
+MOST_NAMED = 5  # classes in a remark
 
 
 @dataclass(frozen=True)
 class ImageFolder(Source):
-    """`<root>/<name>/train/<class>/…` and `<root>/<name>/test/<class>/…`, JPEG and PNG files of any size.
+    """`<root>/<name>/train/<class>/…` and `<root>/<name>/test/<class>/…`, images of any size that Pillow reads.
 
-    Classes are the folders under train, numbered in sorted order. If there is a test and a validation folder,
-    the latter is left out.
+    Classes are the folders under train, numbered in sorted order. Without a test folder, and also where the classes'
+    folders lie directly in `<name>`, there is no test split. `<name>/labels.csv` (columns file, label, and split if
+    one likes) says of every image what it shows instead. Of several test splits the first of `TESTS` is read.
     """
 
     words: ClassVar[str] = "image folder"
-    revision: ClassVar[int] = 1
+    may_lack_test: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
 
     name: str
 
     def wanted(self) -> tuple[str, ...]:
-        """Both folders."""
-        return tuple(f"{self.name}/{split}/<class>/*.jpg, .jpeg or .png" for split in (TRAIN, "test"))
+        """Both folders, and the table in their place."""
+        return (*(f"{self.name}/{split}/<class>/" for split in ("train", "test")), f"{self.name}/labels.csv")
 
     def by_hand(self) -> str:
         """Both folders."""
-        return " and ".join(f"{self.name}/{split}/<class>/" for split in (TRAIN, "test"))
+        return " and ".join(f"{self.name}/{split}/<class>/" for split in ("train", "test"))
 
     def find(self, root: Path) -> tuple[Path, ...] | None:
-        """The folder and every image in it: any of them may change."""
+        """The folder, the table if there is one, and every image: any of them may change."""
         base = root / self.name
-        test = _test(base)
-        if not (base / TRAIN).is_dir() or test is None:
+        if not base.is_dir() or (table_in(base) is None and lacks_train(base)):
             return None
-        return (base, *(path for split in (base / TRAIN, test) for path in _images(split)))
+        found = _listed(base)
+        return (base, *filter(None, [found.table]), *(image.path for image in found.images))
+
+    def notice(self, files: tuple[Path, ...]) -> tuple[str, ...]:
+        """How many files are left out, in one line."""
+        return _listed(files[0]).remarks()
 
     def read(self, files: tuple[Path, ...], classes: int, pixels: int) -> Arrays:  # noqa: ARG002  as many as there are
-        """Decode every image: cropped in its centre to a square, made `pixels` wide with bilinear filtering."""
+        """Decode every image: upright, cropped in its centre to a square, made `pixels` wide by bilinear filtering."""
         base = files[0]
-        test = _test(base)
-        names = _folders(base / TRAIN)
-        if test is None or not names:
-            raise BadInput(f"{base / TRAIN} holds no folder of a class")
-        unknown = sorted(set(_folders(test)) - set(names))
-        if unknown:
-            raise BadInput(f"{test / unknown[0]} is a class without training images in {base / TRAIN}")
-        return Arrays(*_split(base / TRAIN, names, pixels), *_split(test, names, pixels, may_lack=True))
+        found = _listed(base)
+        if found.empty:
+            raise BadInput(f"{found.empty[0]} holds no image")
+        train, test = found.of("train"), found.of("test")
+        if not train:
+            raise BadInput(f"{base} holds no training images: expected train/<class>/ with images in it")
+        numbers = _numbers({image.label for image in train}, by_name=found.table is None)
+        done: Counter[str] = Counter()
+        parts = (*_split(train, numbers, pixels, done), *_split(test, numbers, pixels, done))
+        remarks = (*said(done), *_untested(test, numbers))
+        return Arrays(*parts, mapping=f"labels in {found.table.name}" if found.table else "", remarks=remarks)
 
 
-def _test(base: Path) -> Path | None:
-    return next((base / name for name in TESTS if (base / name).is_dir()), None)
+def _listed(base: Path) -> PictureList:
+    table = table_in(base)
+    return by_table(base, table) if table else by_folders(base)
 
 
-def _folders(split: Path) -> list[str]:
-    return sorted(path.name for path in split.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+def _numbers(labels: set[str], *, by_name: bool) -> dict[str, int]:
+    """Folders are numbered by their names, 10 before 2, as everybody numbers them; labels of a table as meant."""
+    if by_name:
+        return {label: number for number, label in enumerate(sorted(labels))}
+    return class_numbers(labels)
 
 
 def _split(
-    folder: Path, names: Sequence[str], pixels: int, *, may_lack: bool = False
+    images: Sequence[Listed], numbers: dict[str, int], pixels: int, done: Counter[str]
 ) -> tuple[Images, Labels]:
-    found = [_images(folder / name) for name in names]
-    for name, files in zip(names, found, strict=True):
-        if not files and not may_lack:
-            raise BadInput(f"{folder / name} holds no {', '.join(SUFFIXES)} file")
-    images = np.empty((sum(map(len, found)), 3, pixels, pixels), np.uint8)
-    for row, path in enumerate(path for files in found for path in files):
-        images[row] = _square(blob(path), pixels, path)
-    return images, np.repeat(np.arange(len(names), dtype=np.int64), [len(files) for files in found])
+    for image in images:
+        if image.label not in numbers:
+            raise BadInput(f"{image.path}: '{image.label}' is a class without training images")
+    decoded = empty_images(len(images), pixels, images[0].path.parent if images else "")
+    for row, image in enumerate(images):
+        decoded[row] = square(blob(image.path), pixels, image.path, done)
+    return decoded, np.array([numbers[image.label] for image in images], dtype=np.int64)
 
 
-def _square(data: bytes, pixels: int, where: Path) -> Images:
-    """One image as uint8 RGB (3, pixels, pixels); grey ones get three equal channels."""
-    try:
-        with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as image:
-            fault = _fault(image)
-            if fault is None:
-                square = ImageOps.fit(image.convert("RGB"), (pixels, pixels), Image.Resampling.BILINEAR)
-                return np.asarray(square).transpose(2, 0, 1)
-    except Exception as error:  # the decoders raise OSError, SyntaxError, ValueError, struct.error and more
-        raise BadInput(f"{where}: image cannot be decoded ({type(error).__name__})") from error
-    raise BadInput(f"{where}: image {fault}")
-
-
-def _fault(image: Image.Image) -> str | None:
-    """Why an image is not decoded, from its header alone; None if it is."""
-    width, height = image.size
-    if width * height > LARGEST:
-        return f"is {width}×{height} px, expected at most {LARGEST:,} pixels"
-    if image.mode.startswith("I"):  # Pillow would clip it to white
-        return "has 16 bits per channel, expected 8"
-    return None
+def _untested(test: Sequence[Listed], numbers: dict[str, int]) -> tuple[str, ...]:
+    """A remark naming the classes without test images; none where no class has any."""
+    lacking = sorted(numbers.keys() - {image.label for image in test})
+    if not lacking or not test:
+        return ()
+    more = f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
+    return (f"no test images of {', '.join(lacking[:MOST_NAMED])}{more}",)

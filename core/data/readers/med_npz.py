@@ -21,7 +21,7 @@ from core.data.readers.source import (
     blob,
     checked_labels,
     grey,
-    verified,
+    unpublished,
 )
 from core.errors import BadInput
 
@@ -60,9 +60,10 @@ class MedNpz(Source):
     def read(self, files: tuple[Path, ...], classes: int, pixels: int) -> Arrays:
         """Decode the training and the test split; grey images become three equal channels."""
         (path,) = files
-        data = verified(blob(path), self.official().md5[path.name], path)
+        data = blob(path)
         splits = [_split(_arrays(data, split, path), split, path, classes, pixels) for split in SPLITS]
-        return Arrays(*splits[0], *splits[1])
+        remarks = unpublished(data, self.official().md5[path.name], path)
+        return Arrays(*splits[0], *splits[1], remarks=remarks)
 
     def remotes(self) -> tuple[Remote, ...]:
         """The archive."""

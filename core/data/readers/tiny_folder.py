@@ -12,7 +12,8 @@ from typing import ClassVar
 import numpy as np
 
 from core.data.download import Remote
-from core.data.readers.source import Arrays, Images, Labels, Official, Source, checked_labels, picture
+from core.data.readers.pictures import picture
+from core.data.readers.source import Arrays, Images, Labels, Official, Source, checked_labels
 from core.data.readers.tree import FolderTree, Tree, ZipTree
 from core.errors import BadInput
 
@@ -64,7 +65,8 @@ class TinyFolder(Source):
         wnids = sorted(_text(tree, WNIDS).split())
         number = {wnid: index for index, wnid in enumerate(wnids)}
         train, test = _training(tree, wnids), _validation(tree, number)
-        return Arrays(*_decode(tree, train, classes, pixels), *_decode(tree, test, classes, pixels))
+        decoded = (*_decode(tree, train, classes, pixels), *_decode(tree, test, classes, pixels))
+        return Arrays(*decoded, remarks=tree.remarks)
 
     def remotes(self) -> tuple[Remote, ...]:
         """The archive."""

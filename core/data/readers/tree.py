@@ -6,12 +6,14 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 from zipfile import ZipFile
 
-from core.data.readers.source import blob, verified
+from core.data.readers.source import blob, unpublished
 from core.errors import BadInput
 
 
 class Tree(Protocol):
-    """Files by their name below the published folder, with forward slashes."""
+    """Files by their name below the published folder, with forward slashes. remarks: what a person should know."""
+
+    remarks: tuple[str, ...]
 
     def where(self, name: str) -> str:
         """What to call the file in a message."""
@@ -28,6 +30,7 @@ class FolderTree:
 
     def __init__(self, base: Path) -> None:
         self._base = base
+        self.remarks: tuple[str, ...] = ()
 
     def where(self, name: str) -> str:
         """Its path."""
@@ -43,11 +46,12 @@ class FolderTree:
 
 
 class ZipTree:
-    """The folder `inside` an archive, which is checked against `md5` and held in memory, never unpacked."""
+    """The folder `inside` an archive, which is compared with `md5` and held in memory, never unpacked."""
 
     def __init__(self, archive: Path, inside: str, md5: str) -> None:
         self._archive, self._inside = archive, inside
-        data = verified(blob(archive), md5, archive)
+        data = blob(archive)
+        self.remarks = unpublished(data, md5, archive)
         try:
             self._zip = ZipFile(BytesIO(data))
         except Exception as error:  # BadZipFile, struct.error, NotImplementedError …
