@@ -92,7 +92,7 @@ class Search:
 
         Trials carry the method's plain name and all its parameters, so that variants share what is equal.
         """
-        params = {**self.params, **point}  # valid, as tests/orchestrator/test_search.py sees to
+        params = {**self.params, **point}  # valid, as tests/orchestrator/plan/test_search_points.py sees to
         tried = " ".join(f"{name} {value:g}" for name, value in point.items())
         inputs = self.base | {
             "method": self.method,

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ssh_hosts import HOME, Hosts, what_is_missing
 
 from orchestrator.plan.grid_plan import make_plan
 from tasks.store.store import Store
+from tests.clusters.ssh_hosts import HOME, Hosts, what_is_missing
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray, pytest.mark.timeout(900)]
 REPOSITORY = Path(__file__).parents[2]

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from toy_problem import fresh_problem
+
+from tests.core.toy_problem import fresh_problem
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,12 +5,12 @@ import pickle
 
 import pytest
 import torch
-from toy_problem import differing, seeded, toy_model
 
 from core import checkpoint
 from core.checkpoint import MANIFEST, load, pack, save, unpack, write_atomically
 from core.errors import BadInput
 from core.models import build
+from tests.core.toy_problem import differing, seeded, toy_model
 
 
 class PowerCut(BaseException):

@@ -1,0 +1,95 @@
+"""What holds for every hook: it draws on its own, can be cut off, and leaves tensors that its method reads."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from core.data.loader import concat
+from core.errors import BadInput
+from core.unlearn import METHODS
+from core.unlearn.retrain import train_from_scratch
+from tests.core.cut_off import CutOff, Memory
+from tests.core.toy_problem import (
+    HOOKED_TRAINING,
+    PLAIN,
+    class_problem,
+    differing,
+    seeded,
+    suited,
+    trained_with,
+)
+
+HOOKED = [method for method in METHODS.values() if method.hook]
+every_hook = pytest.mark.parametrize("method", HOOKED, ids=lambda m: m.name)
+
+# settings under which a hook changes nothing of the training
+IDLE = {"mnemonic": {"t_mix": 0.0}, "amnesiac": {}}
+
+
+def plain_training(problem):
+    images = concat(problem.forget, problem.retain)
+    return train_from_scratch(problem.model, images, PLAIN, HOOKED_TRAINING, seeded(1))
+
+
+@every_hook
+def test_a_hook_that_changes_nothing_leaves_the_training_bit_identical(method):
+    problem = class_problem()
+    model, _ = trained_with(problem, method, method.params(**IDLE[method.name]))
+    assert differing(model, plain_training(problem)) == []
+
+
+@every_hook
+def test_what_is_kept_follows_from_the_seeds(method):
+    one, other = (trained_with(class_problem(), method) for _ in range(2))
+    assert differing(one[0], other[0]) == []
+    assert differing(one[1].kept(), other[1].kept()) == []
+    assert one[1].kept()
+
+
+@every_hook
+def test_a_training_that_was_cut_off_keeps_the_same(method):
+    whole, part = trained_with(class_problem(), method)
+    cut = Memory(every=1, most=1)
+    with pytest.raises(CutOff):
+        trained_with(class_problem(), method, checkpoints=cut)
+    again, resumed = trained_with(class_problem(), method, checkpoints=Memory(every=1, state=cut.state))
+    assert differing(again, whole) == []
+    assert differing(resumed.kept(), part.kept()) == []
+
+
+@every_hook
+def test_settings_are_plain_values_of_the_methods_parameters(method):
+    setting = method.hook.setting(method.params())
+    assert setting
+    assert setting.keys() <= method.params.model_fields.keys()
+
+
+@every_hook
+def test_an_original_without_the_hook_is_one_clear_line(method):
+    with pytest.raises(BadInput, match=f"{method.name}: .*original"):
+        method.run(class_problem(), method.params(), seeded(), None)
+
+
+@every_hook
+def test_the_global_generator_is_left_alone(method):
+    torch.manual_seed(17)
+    state = torch.get_rng_state()
+    problem = suited(class_problem(), method)
+    method.run(problem, method.params(), seeded(), None)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@every_hook
+def test_what_was_kept_is_never_changed(method):
+    problem = suited(class_problem(), method)
+    before = {name: t.clone() for name, t in problem.kept.items()}
+    method.run(replace(problem), method.params(), seeded(), None)
+    assert differing(before, dict(problem.kept)) == []
+
+
+@every_hook
+def test_no_search_varies_what_the_training_depends_on(method):
+    """Else every trial would train an original of its own."""
+    setting = method.hook.setting(method.params())
+    assert not setting.keys() & method.space("resnet18").keys()
