@@ -129,9 +129,11 @@ def _fields() -> dict[str, list[str]]:
     quantizers = {str(info.paper_quant.label) for info in MODELS.values()}
     found |= {"datasets": list(DATASETS), "archs": list(MODELS), "methods": list(METHODS)}
     found |= {"quantizers": ["paper", *sorted(quantizers), "fp"]}
-    for whole in ("widths", "weights.path", "weights.sha256", "original", "retrain", "params"):
+    for whole in ("widths", "weights.path", "weights.sha256", "weights_saw", "original", "retrain", "params"):
         del found[whole]
     found |= {f"{field}.{arch}": [] for field in ("widths", "weights") for arch in MODELS}
+    saw = _literals(GridSpec.model_fields["weights_saw"].annotation)
+    found |= {f"weights_saw.{arch}": saw for arch in MODELS}
     for where in ("original", "retrain"):
         found |= _dotted(RetrainParams, f"{where}.")
     for name, method in METHODS.items():

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from orchestrator.plan import Plan
 from orchestrator.report.option_series import Series, all_series
+from orchestrator.report.references import class_counts, with_refusals
 from orchestrator.report.tables import Table, tables_of
 from orchestrator.report.trials import Tried, tried_of
 from orchestrator.results import Entry, Older, Row, collect, find_older, read_rows
@@ -39,6 +40,7 @@ def read_grid(store: Store, spec: GridSpec, plan: Plan) -> Found:
     everything, repairs = read_rows(store)
     rows = {row["key"]: row for row in everything if row["key"] in plan.nodes}
     older = find_older(store, plan, everything)
-    entries = collect(plan, rows.values(), {one.now for one in older.values()})
+    collected = collect(plan, rows.values(), {one.now for one in older.values()})
+    entries = with_refusals(collected, class_counts(plan, store))
     tried = tried_of(plan, entries, rows)
     return Found(everything, rows, repairs, older, entries, tables_of(spec, entries, rows, tried), tried)

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from core.metrics import FIGURES
 from orchestrator.plan import Cell
 from orchestrator.report.gradient_norms import NORMS, WEIGHTS, epoch_facts, ratio
+from orchestrator.report.image_noise import Interval, ag_half, figure_interval, gap_half
 from orchestrator.report.option_series import Series
 from orchestrator.report.paper import COMPARED, find_published, pairs_of
 from orchestrator.report.tables import CLOSENESS, Line, Table
 from orchestrator.report.trials import Tried, ends
 from orchestrator.results import Entry, Row
+from orchestrator.spec import GridSpec
 
 _ROW = (
     *CLOSENESS, "va", "mia_validation", "ag_validation", "seconds", "flip_rate", "step_drift", "epochs", "forget_count",
@@ -25,6 +27,9 @@ _PRINTED = (
 COLUMNS = (
     *Cell._fields, "status", "reason", *FIGURES, *(f"{name}_gap" for name in FIGURES), "ag", "noise_floor",
     "distinguishable", "distinguishable_from_retrain", "trials", "failed_trials", "key", *_ROW, *_PRINTED,
+    *(f"{name}_{end}" for name in FIGURES for end in Interval._fields), *(f"{name}_gap_half" for name in FIGURES),
+    "ag_half", "to_leader", "to_leader_half", "to_original", "to_original_half", "closer_than_original",
+    "reference_refused", "reference_start", "weights_saw",
 )  # fmt: skip
 _WORDS = {True: "true", False: "false"}
 TRIAL_COLUMNS = (
@@ -38,18 +43,33 @@ OPTION_COLUMNS = (
 NORM_COLUMNS = (*Cell._fields, "epoch", *NORMS, "ratio", *WEIGHTS)
 
 
-def results_csv(entries: Iterable[Entry], tables: Sequence[Table]) -> str:
+def results_csv(entries: Iterable[Entry], tables: Sequence[Table], spec: GridSpec | None = None) -> str:
     """One line for each method, problem and seed.
 
-    noise_floor, distinguishable (from the best AG) and distinguishable_from_retrain are about the means over seeds
-    of the tables; they are empty where they are unknown, and the best is not compared with itself.
+    fa_low to mia_high, fa_gap_half to ag_half: 95 % intervals of that seed by its images. noise_floor, distinguishable
+    (from the smallest AG), distinguishable_from_retrain, to_leader and to_original (the AG less the smallest one, and
+    less the untouched original's, with half of their intervals) and closer_than_original are about the means over
+    seeds of the tables; they are empty where they are unknown, and the smallest is not compared with itself.
+    reference_refused: why there are no gaps. reference_start: SHA-256 of the file that originals and Retrains start
+    from, weights_saw: what it saw of the forget set, as spec declares it.
     """
     judged = {
         table.at._replace(seed=0, method=line.method): _judged(table, line)
         for table in tables
         for line in table.lines
     }
-    return csv_text(COLUMNS, (_row(entry) | judged[entry.cell._replace(seed=0)] for entry in entries))
+    return csv_text(
+        COLUMNS,
+        (_row(entry) | judged[entry.cell._replace(seed=0)] | _start(entry, spec) for entry in entries),
+    )
+
+
+def _start(entry: Entry, spec: GridSpec | None) -> dict[str, object]:
+    """The file that the reference starts from, and what it saw."""
+    file = spec.weights.get(entry.cell.arch) if spec else None
+    if spec is None or file is None:
+        return {}
+    return {"reference_start": file.sha256, "weights_saw": spec.weights_saw.get(entry.cell.arch, "unknown")}
 
 
 def trials_csv(tried: Iterable[Tried]) -> str:
@@ -133,7 +153,27 @@ def _row(entry: Entry) -> dict[str, object]:
         "failed_trials": entry.failed_trials if entry.row and entry.trials else None,
         "key": entry.key,
         **_printed(entry),
+        **_intervals(entry),
+        "reference_refused": entry.refused,
     }
+
+
+def _intervals(entry: Entry) -> dict[str, object]:
+    """What the images of one seed leave open."""
+    row, retrain = entry.row, entry.reference
+    if row is None:
+        return {}
+    ends = {name: figure_interval(row, name) for name in FIGURES}
+    found: dict[str, object] = {
+        f"{name}_{end}": value
+        for name, ends_ in ends.items()
+        if ends_
+        for end, value in ends_._asdict().items()
+    }
+    if retrain is None or entry.refused or entry.cell.method == "retrain":
+        return found
+    gaps = {f"{name}_gap_half": gap_half(row, retrain, name) for name in FIGURES}
+    return found | gaps | {"ag_half": ag_half(row, retrain)}
 
 
 def _printed(entry: Entry) -> dict[str, object]:
@@ -152,10 +192,19 @@ def _printed(entry: Entry) -> dict[str, object]:
 
 
 def _judged(table: Table, line: Line) -> dict[str, object]:
-    """What the noise floor says about a method's mean AG, in JSON's words."""
+    """What may be said about a method's mean AG, in JSON's words."""
     said: dict[str, object] = {"noise_floor": table.floor.mean if table.floor else None}
-    if line.near is None:
+    verdict, method = table.verdict, line.method
+    if method not in verdict.ranked:
         return said
-    if line.mark != "best":
-        said["distinguishable"] = _WORDS[line.near == ""]
-    return said | {"distinguishable_from_retrain": _WORDS[line.near != "retrain"]}
+    for name, found in (("to_leader", verdict.to_leader), ("to_original", verdict.to_original)):
+        if method in found:
+            said |= {name: found[method].mean, f"{name}_half": found[method].half}
+    said["closer_than_original"] = _WORDS[method in verdict.closer]
+    if table.floor:
+        said["distinguishable_from_retrain"] = _WORDS[line.near != "retrain"]
+    if method in verdict.level:
+        said["distinguishable"] = _WORDS[False]
+    elif method != verdict.leader and verdict.seeds > 1:
+        said["distinguishable"] = _WORDS[True]
+    return said

@@ -11,20 +11,38 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Figure:
-    """A mean over count seeds, half its 95 % interval (None for one seed) and its gap to Retrain's mean."""
+    """A mean over count seeds, half its 95 % interval (None where nothing tells it) and its gap to Retrain's mean.
+
+    gap_half: half the interval of the gap.
+    """
 
     mean: float
     half: float | None = None
     gap: float | None = None
     count: int = 1
+    gap_half: float | None = None
 
 
-def figure(values: Sequence[float], gap: float | None = None) -> Figure:
-    """The mean of at least one value, and half of its 95 % interval by Student's t."""
+def figure(values: Sequence[float], gap: float | None = None, images: float | None = None) -> Figure:
+    """The mean of at least one value with half its interval.
+
+    images: what the number of images leaves open of that mean (`image_noise`), the whole interval of one seed; of
+    several it joins what the seeds leave open.
+    """
+    return Figure(fmean(values), joined(seed_half(values), images), gap, len(values))
+
+
+def seed_half(values: Sequence[float]) -> float | None:
+    """Half the interval of a mean over seeds by Student's t; None for fewer than two."""
     if len(values) < 2:
-        return Figure(values[0], None, gap)
-    half = _quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return Figure(fmean(values), half, gap, len(values))
+        return None
+    return _quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+
+
+def joined(*halves: float | None) -> float | None:
+    """Halves of independent sources as one, square and add; None if no source is known."""
+    known = [half for half in halves if half is not None]
+    return math.hypot(*known) if known else None
 
 
 @cache

@@ -6,6 +6,7 @@ from core.metrics import FIGURES, SETS
 from orchestrator.report.gradient_norms import NormTable
 from orchestrator.report.intervals import Figure
 from orchestrator.report.paper import COMPARED, Beside, BesideLine
+from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import CLOSENESS, Line, Table
 from orchestrator.spec import titles
 
@@ -16,11 +17,18 @@ DOUBTFUL = "†"
 KEY = (
     "FA, RA, TA: accuracy on forgotten, retained and test images; MIA: share of forgotten images the attack takes"
     " for never seen; all in percent. In brackets: the gap to Retrain. AG: average of the four gaps, smaller is"
-    " better. RTE: run time of unlearning."
+    " better; the untouched original's is what doing nothing comes to. RTE: run time of unlearning. ±: 95 % interval,"
+    " of what the number of images leaves open (binomial, Wilson; of gaps both models' arms, of AG those of FA and MIA"
+    " added and joined with the others square and add) and, over several seeds, of their spread (Student's t), the two"
+    " joined square and add."
 )
 NEAR_KEY = (
-    "≈: the noise floor does not tell this AG apart from the best one. ≈R: nor from Retrain's: the AG itself is"
-    " within the floor."
+    "≈: not told apart from the smallest AG: their difference, seed by seed, is within its own 95 % interval or the"
+    " noise floor. ≈R: the AG itself is within the noise floor, as far as two Retrains lie apart."
+)
+MARKS_KEY = (
+    "AG is marked as best (and second best) only over several seeds, where it is told apart from every other method"
+    " (behind it) and from the untouched original."
 )
 NORMS_KEY = (
     "Norm of the gradient on the forget set over that on the retain set, before each epoch, in the selected trials;"
@@ -41,8 +49,10 @@ QUANTIZED_KEY = (
 
 
 def key_text(tables: Iterable[Table]) -> str:
-    """What the columns and signs mean; signs of the noise floor where there is one."""
-    return f"{KEY} {NEAR_KEY}" if any(table.floor for table in tables) else KEY
+    """What the columns mean, and the signs that are there."""
+    lines = [line for table in tables for line in table.lines]
+    parts = [KEY, *([NEAR_KEY] if any(line.near for line in lines) else []), MARKS_KEY]
+    return " ".join(parts)
 
 
 def figure_text(figure: Figure | None, places: int = 2, interval: bool = True) -> str:
@@ -57,7 +67,7 @@ def figure_text(figure: Figure | None, places: int = 2, interval: bool = True) -
 
 def ag_text(line: Line, interval: bool = True) -> str:
     """Average gap; a plain 0 for Retrain, as in the paper."""
-    return "0" if line.role == "reference" and line.count else figure_text(line.ag, interval=interval)
+    return "0" if line.role == "reference" and line.ag else figure_text(line.ag, interval=interval)
 
 
 def time_text(line: Line) -> str:
@@ -101,6 +111,7 @@ def markdown_table(table: Table) -> str:
     """One table with its heading, facts, notes and what belongs beside it, as GitHub Markdown."""
     parts = [
         [f"### {markdown_text(table.title)}"],
+        *([f"> {markdown_text(said)}"] for said in (quotable(table), *table.caveats) if said),
         [f"- {label}: {markdown_text(value)}" for label, value in table.facts],
         markdown_grid(("Method", *HEADINGS), "lrrrrrrl", [_cells(line) for line in table.lines]),
         [f"- {markdown_text(note)}" for note in (*table.notes, *table.edges)],

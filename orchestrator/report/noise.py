@@ -34,20 +34,6 @@ def floor_text(floor: Floor | None, seeds: int) -> str:
     """The floor as the tables state it; seeds: of the grid."""
     if floor is None:
         why = "with one seed" if seeds == 1 else "with fewer than two finished Retrains"
-        return f"unknown {why}: differences of AG cannot be judged"
+        return f"unknown {why}: how far two trainings lie apart"
     pairs = "1 pair" if floor.pairs == 1 else f"{floor.pairs} pairs, {floor.low:.2f} to {floor.high:.2f}"
     return f"AG {floor.mean:.2f} between Retrains of different seed ({pairs})"
-
-
-def nearness(ag: float, best: float, floor: Floor | None) -> Near | None:
-    """What an AG cannot be told apart from: `retrain` (and so neither from the best), the `best` AG, or nothing.
-
-    None where there is no floor to judge by. The best AG itself is only compared with Retrain. Judged as printed,
-    to two decimals, so that a reader can check it.
-    """
-    if floor is None:
-        return None
-    ag, best, limit = round(ag, 2), round(best, 2), round(floor.mean, 2)
-    if ag <= limit:
-        return "retrain"
-    return "best" if 0 < round(ag - best, 2) <= limit else ""

@@ -95,11 +95,11 @@ def _point(entry: Entry, row: Row, option: str, known: Mapping[Cell, Row], rows:
     value = None if option in point_of(row["tried"]) else params.get(option)
     asked = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
     facts = first_facts(rows.get(row["model"]) or {})
-    original = known.get(entry.cell._replace(method=_original(entry.cell.method, params)))
+    original = known.get(entry.cell._replace(method=original_of(entry.cell.method, params)))
     return Point(entry, row, asked, facts.get(share_fact(option)), facts.get(STORED), original)
 
 
-def _original(label: str, params: dict[str, Any]) -> str:
+def original_of(label: str, params: dict[str, Any]) -> str:
     """The label of the original that a variant changes."""
     method = METHODS[base_name(label)]
     if method.hook is None:

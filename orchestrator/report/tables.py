@@ -1,5 +1,6 @@
 """The comparison tables as plain values: one for each dataset, network, quantization and forget set."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
@@ -9,11 +10,15 @@ from typing import Literal
 from core.metrics import DISTANCES, FIGURES
 from orchestrator.plan import Cell, Plan
 from orchestrator.report.gradient_norms import NormTable, first_facts, norm_table
-from orchestrator.report.intervals import Figure, figure
-from orchestrator.report.noise import Floor, Near, floor_text, nearness, noise_floor
+from orchestrator.report.image_noise import ag_half, figure_half, gap_half, over_seeds
+from orchestrator.report.intervals import Figure, figure, joined, seed_half
+from orchestrator.report.noise import Floor, Near, floor_text, noise_floor
+from orchestrator.report.option_series import original_of
 from orchestrator.report.paper import Beside, beside
+from orchestrator.report.references import class_counts, refused_of, start_caveats, strict, with_refusals
 from orchestrator.report.search_effort import effort_text
 from orchestrator.report.trials import Tried, edges_of, tried_of
+from orchestrator.report.verdict import BySeed, Verdict, judge
 from orchestrator.results import Entry, Row, collect
 from orchestrator.spec import GridSpec, base_name, titles
 
@@ -26,8 +31,8 @@ Mark = Literal["", "best", "second"]
 class Line:
     """A method's line. count of seeds have figures; with none, `hole` says why.
 
-    mark: rank of its AG. near: what the noise floor does not tell its AG apart from; None where that is not
-    judged. closeness: what rows say of `CLOSENESS`. flip_rate, step_drift: share of integer weight codes changed,
+    mark: rank of its AG, where it is told apart. near: what its AG is not told apart from; None where that is not
+    known. closeness: what rows say of `CLOSENESS`. flip_rate, step_drift: share of integer weight codes changed,
     and mean relative change of the learned steps, against the original, in percent. trainable: parameters that
     trained, in percent, of a method that says so.
     """
@@ -55,7 +60,9 @@ class Table:
     """One comparison. at: its coordinates, with the first seed. facts: what stands above it, as label and value.
 
     floor: the noise floor of AG; None where fewer than two Retrains are there. beside: the paper's figures.
-    norms: gradient norms by epoch. edges: selected values that sit at an end of their searched range.
+    norms: gradient norms by epoch. edges: selected values that sit at an end of their searched range. verdict: who may
+    be called best. refused: why its Retrain is no reference. caveats: what else a reader must know of it.
+    strict: whether Retrain never saw the forget set, as far as the grid says.
     """
 
     at: Cell
@@ -67,16 +74,29 @@ class Table:
     beside: Beside | None = None
     norms: NormTable | None = None
     edges: tuple[str, ...] = ()
+    verdict: Verdict = field(default_factory=Verdict)
+    refused: str = ""
+    caveats: tuple[str, ...] = ()
+    strict: bool = True
+
+    def line(self, method: str) -> Line:
+        """The line of a label."""
+        return next(line for line in self.lines if line.method == method)
 
     @property
-    def ranked(self) -> list[Line]:
-        """The marked methods, best first."""
-        return sorted((line for line in self.lines if line.mark), key=lambda line: (line.mark, line.method))
+    def leader(self) -> Line | None:
+        """The method with the smallest AG; None where none is ranked."""
+        return self.line(self.verdict.leader) if self.verdict.leader else None
 
     @property
-    def level_with_best(self) -> list[Line]:
-        """The methods that the noise floor does not tell apart from the best, without the best."""
-        return [line for line in self.lines if line.near and line.mark != "best"]
+    def level_with_leader(self) -> list[Line]:
+        """The methods that are not told apart from that one."""
+        return [self.line(method) for method in self.verdict.level]
+
+    @property
+    def not_closer(self) -> list[Line]:
+        """The ranked methods that are not shown to do better than the untouched original."""
+        return [self.line(method) for method in self.verdict.not_closer]
 
     @property
     def close(self) -> list[Line]:
@@ -92,7 +112,7 @@ class Table:
 def build_tables(spec: GridSpec, plan: Plan, rows: Iterable[Row]) -> list[Table]:
     """The tables of a grid, in the plan's order, seeds within; a hole stays a hole."""
     by_key = {row["key"]: row for row in rows}
-    entries = collect(plan, by_key.values())
+    entries = with_refusals(collect(plan, by_key.values()), class_counts(plan))
     return tables_of(spec, entries, by_key, tried_of(plan, entries, by_key))
 
 
@@ -116,19 +136,26 @@ def _edges(tried: Sequence[Tried]) -> tuple[str, ...]:
 
 
 def _table(spec: GridSpec, at: Cell, methods: dict[str, list[Entry]], rows: Mapping[str, Row]) -> Table:
-    floor = noise_floor([entry.row for entry in methods.get("retrain", ()) if entry.row])
-    lines = _marked([_line(name, entries, rows) for name, entries in methods.items()], floor)
     everything = [entry for entries in methods.values() for entry in entries]
+    refused = refused_of(everything)
+    retrains = [entry.row for entry in methods.get("retrain", ()) if entry.row]
+    floor = None if refused else noise_floor(retrains)
+    lines = [_line(name, entries, rows) for name, entries in methods.items()]
+    verdict = judge(*_ranked(lines, methods), floor)
     scenario = titles.scenario(at.scenario, at.amount)
     return Table(
         at,
         f"{titles.title(at.dataset)} · {titles.title(at.arch)} · {at.quant} · {scenario}",
         _facts(spec, at, everything, floor),
-        tuple(lines),
+        tuple(_marked(line, verdict, floor) for line in lines),
         tuple(_notes(lines, everything)),
         floor,
         beside(spec, at, {line.method: _means(line) for line in lines}, len(spec.seeds)),
         norm_table(methods, rows),
+        verdict=verdict,
+        refused=refused,
+        caveats=tuple(start_caveats(spec, at.arch)),
+        strict=strict(spec, at.arch),
     )
 
 
@@ -155,7 +182,7 @@ def _line(method: str, entries: list[Entry], rows: Mapping[str, Row]) -> Line:
         empty,
         count=len(done),
         figures={name: _figure(name, done) for name in FIGURES},
-        ag=figure(gaps) if gaps else None,
+        ag=figure(gaps, images=_ag_half(done)) if gaps else None,
         seconds=figure(times) if times and role != "original" else None,
         closeness={name: figure(values) for name in CLOSENESS if (values := _values(name, done))},
         flip_rate=_percent("flip_rate", done),
@@ -174,13 +201,27 @@ def _hole(entries: list[Entry]) -> str:
 
 def _figure(name: str, done: list[Entry]) -> Figure:
     """The gap is between means over the same seeds."""
-    pairs = [
-        (entry.row[name], entry.reference[name])
+    images = over_seeds(figure_half(entry.row, name) for entry in done if entry.row)
+    found = figure(_values(name, done), images=images)
+    pairs = _pairs(done)
+    if not pairs:
+        return found
+    apart = [row[name] - retrain[name] for row, retrain in pairs]
+    half = joined(seed_half(apart), over_seeds(gap_half(row, retrain, name) for row, retrain in pairs))
+    return replace(found, gap=abs(fmean(apart)), gap_half=half)
+
+
+def _pairs(done: list[Entry]) -> list[tuple[Row, Row]]:
+    """The rows with Retrain's of the same seed, where that is a reference."""
+    return [
+        (entry.row, entry.reference)
         for entry in done
-        if entry.row and entry.reference and entry.cell.method != "retrain"
+        if entry.row and entry.reference and not entry.refused and entry.cell.method != "retrain"
     ]
-    gap = abs(fmean(a for a, _ in pairs) - fmean(b for _, b in pairs)) if pairs else None
-    return figure(_values(name, done), gap)
+
+
+def _ag_half(done: list[Entry]) -> float | None:
+    return over_seeds(ag_half(row, retrain) for row, retrain in _pairs(done))
 
 
 def _values(name: str, done: list[Entry]) -> list[float]:
@@ -216,25 +257,33 @@ def _seeds(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def _marked(lines: list[Line], floor: Floor | None) -> list[Line]:
-    """Marks best and second AG among the methods with the most seeds, and what the floor does not tell apart.
-
-    Equal as printed is a tie.
-    """
+def _ranked(
+    lines: list[Line], methods: Mapping[str, list[Entry]]
+) -> tuple[dict[str, BySeed], dict[str, BySeed]]:
+    """The methods with the most seeds, and of each the original that it changed; both by seed."""
     most = max((line.count for line in lines if line.role == "method"), default=0)
-    shown = {
-        line.method: round(line.ag.mean, 2)
-        for line in lines
-        if line.role == "method" and line.ag and line.count == most
+    ranked = [line.method for line in lines if line.role == "method" and line.ag and line.count == most]
+    by_seed: dict[str, BySeed] = {
+        method: {entry.cell.seed: entry for entry in entries if entry.row}
+        for method, entries in methods.items()
     }
-    ranks: dict[float, Mark] = dict(zip(sorted(set(shown.values())), ("best", "second"), strict=False))
-    best = min(shown.values(), default=0.0)
-    return [
-        replace(line, mark=ranks.get(ag, ""), near=nearness(ag, best, floor))
-        if (ag := shown.get(line.method)) is not None
-        else line
-        for line in lines
-    ]
+    originals = {method: by_seed.get(_original(by_seed[method]), {}) for method in ranked}
+    return {method: by_seed[method] for method in ranked}, originals
+
+
+def _original(seeds: BySeed) -> str:
+    """The label of the original that a method changed."""
+    entry = next(iter(seeds.values()))
+    return original_of(entry.cell.method, json.loads((entry.row or {})["params"] or "{}"))
+
+
+def _marked(line: Line, verdict: Verdict, floor: Floor | None) -> Line:
+    """The line with its rank, where one may be given, and what it is not told apart from."""
+    if line.method not in verdict.ranked or line.ag is None:
+        return line
+    marks: dict[str, Mark] = {verdict.best: "best", verdict.second: "second"}
+    near = verdict.near(line.method, line.ag.mean, floor)
+    return replace(line, mark=marks.get(line.method, ""), near=near)
 
 
 def _facts(
@@ -253,7 +302,11 @@ def _facts(
         ),
         ("Quantization", titles.quantization(at.quant)),
         ("Forget set", _forgotten(at, entries)),
-        ("Seeds", seeds + (" (mean ± 95 % interval)" if len(spec.seeds) > 1 else "")),
+        (
+            "Seeds",
+            seeds
+            + (" (mean ± 95 % interval)" if len(spec.seeds) > 1 else " (± 95 % interval by the images)"),
+        ),
         ("Noise floor", floor_text(floor, len(spec.seeds))),
         ("Selection", f"{_search(spec, trials)}, reported on test figures"),
         ("Search", effort_text(spec.search, entries)),

@@ -8,6 +8,7 @@ from core.metrics import FIGURES
 from orchestrator.report import markdown
 from orchestrator.report.markdown import DOUBTFUL, HEADINGS, NEAR
 from orchestrator.report.paper import COMPARED, Beside
+from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import Line, Table
 
 if TYPE_CHECKING:
@@ -31,7 +32,14 @@ class Detail(NamedTuple):
 
 
 _LEAST = (Detail(1), Detail(1, tight=True))
-_DETAILS = (Detail(2, params=True), Detail(2), *_LEAST)  # from the most to the least
+_DETAILS = (  # from the most to the least
+    Detail(2, intervals=True, ag_interval=True, params=True),
+    Detail(2, intervals=True, ag_interval=True),
+    Detail(2, ag_interval=True, params=True),
+    Detail(2, ag_interval=True),
+    Detail(1, ag_interval=True),
+    *_LEAST,
+)
 _DETAILS_OF_SEVERAL = (
     Detail(1, intervals=True, ag_interval=True, params=True),
     Detail(1, intervals=True, ag_interval=True),
@@ -46,6 +54,8 @@ def print_tables(console: "Console", tables: Sequence[Table]) -> None:
     for table in tables:
         console.print()
         console.print(_text(table.title, "bold"))
+        for said in filter(None, (quotable(table), *table.caveats)):
+            console.print(_text(said, "yellow" if table.refused or said in table.caveats else ""))
         for fact in ("Noise floor", "Search"):
             console.print(_text(f"{fact}: {dict(table.facts)[fact]}", "dim"))
         console.print(_widest(console, (_grid(table, detail, plain) for detail in _details(table))))
@@ -54,7 +64,8 @@ def print_tables(console: "Console", tables: Sequence[Table]) -> None:
         if table.beside:
             _print_beside(console, table.beside)
     if tables:
-        signs = "* best, + second best AG. " if plain else ""
+        marked = any(line.mark for table in tables for line in table.lines)
+        signs = "* best, + second best AG. " if plain and marked else ""
         console.print()
         console.print(_text(signs + markdown.key_text(tables), "dim"))
 

@@ -21,8 +21,8 @@ class Tried:
     """One evaluated trial of a cell.
 
     key: of its evaluation. row: the evaluation's. point: the searched hyper-parameters. whole: whether it ran to its
-    end; a search also looks at trials on the way. selected: chosen by the cell's selection. ag: to Retrain; None
-    without it. ag_validation: the gap that selection read, where it has.
+    end; a search also looks at trials on the way. selected: chosen by the cell's selection. reference, ag: Retrain and
+    the gap to it; None without it, and where it is refused. ag_validation: the gap that selection read, where it has.
     """
 
     cell: Cell
@@ -80,10 +80,11 @@ def _tried(entry: Entry, key: str, row: Row, whole: bool) -> Tried:
     chosen = entry.row or {}
     seen = {found["evaluation"]: found["ag_validation"] for found in chosen.get("candidates") or ()}
     ag = None
-    if entry.reference:
-        ag = average_gap(*({name: one[name] for name in FIGURES} for one in (row, entry.reference)))
+    reference = None if entry.refused else entry.reference
+    if reference:
+        ag = average_gap(*({name: one[name] for name in FIGURES} for one in (row, reference)))
     return Tried(
-        entry.cell, key, row, entry.reference, point_of(row["tried"]), whole, chosen.get("selected") == key, ag,
+        entry.cell, key, row, reference, point_of(row["tried"]), whole, chosen.get("selected") == key, ag,
         seen.get(key),
     )  # fmt: skip
 

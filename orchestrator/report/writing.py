@@ -30,6 +30,7 @@ from orchestrator.report.failures import by_kind, clean, failures_of
 from orchestrator.report.latex import latex_tables
 from orchestrator.report.layouts import pivots, text
 from orchestrator.report.paper import published
+from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import Table, build_tables
 from orchestrator.report.terminal_tables import print_tables
 from orchestrator.results import Entry, Row, as_table, compressed, groups, notice
@@ -91,7 +92,7 @@ def write_report(
         "against": against,
         "against_markdown": against_markdown(against) if against else "",
     }
-    _put_data(store, found)
+    _put_data(store, spec, found)
     latex = latex_tables(spec, found.tables, text.layouts_latex(spec.recipe, turned))
     store.put("report/tables.tex", latex.encode())
     _put_or_remove(store, "report/layouts.csv", text.layouts_csv(turned) if turned else None)
@@ -128,10 +129,10 @@ def _page(store: Store, spec: GridSpec, plan: Plan, found: Found) -> dict[str, A
     }
 
 
-def _put_data(store: Store, found: Found) -> None:
+def _put_data(store: Store, spec: GridSpec, found: Found) -> None:
     """Writes the rows, and what was made of them, at full precision."""
     store.put("report/results.parquet", _parquet(found))
-    store.put("report/results.csv", csv_files.results_csv(found.entries, found.tables).encode())
+    store.put("report/results.csv", csv_files.results_csv(found.entries, found.tables, spec).encode())
     store.put("report/trials.csv", csv_files.trials_csv(found.tried).encode())
     store.put("report/gradient_norms.csv", csv_files.norms_csv(found.entries, found.rows).encode())
     _put_or_remove(store, "report/options.csv", csv_files.options_csv(found.series) if found.series else None)
@@ -194,6 +195,7 @@ def _template(name: str) -> "Template":
         "FIGURES": FIGURES,
         "COMPARED": published.COMPARED,
         "markdown": markdown,
+        "quotable": quotable,
         "layouts_text": text,
         "share": _share,
         "AGAINST_HEADINGS": HEADINGS,

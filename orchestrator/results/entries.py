@@ -17,7 +17,8 @@ Row = dict[str, Any]
 class Entry:
     """A method on a problem at one seed. hole: why `row` is None, beginning with missing, unfinished or failed.
 
-    reference: Retrain's row. trials, failed_trials: of a cell that was searched.
+    reference: Retrain's row. trials, failed_trials: of a cell that was searched. refused: why that Retrain is no
+    reference, in words; then nothing is measured against it, whatever a selection recorded.
     """
 
     cell: Cell
@@ -27,6 +28,7 @@ class Entry:
     hole: str = ""
     trials: int = 0
     failed_trials: int = 0
+    refused: str = ""
 
     @property
     def status(self) -> str:
@@ -34,15 +36,15 @@ class Entry:
         return "done" if self.row else self.hole.split(":")[0]
 
     def gap(self, figure: str) -> float | None:
-        """Distance of one figure to Retrain's; None for Retrain and where either is missing."""
-        if self.cell.method == "retrain" or not self.row or not self.reference:
+        """Distance of one figure to Retrain's; None for Retrain and where either is missing or no reference."""
+        if self.refused or self.cell.method == "retrain" or not self.row or not self.reference:
             return None
         return float(abs(self.row[figure] - self.reference[figure]))
 
     @property
     def ag(self) -> float | None:
         """Average gap to Retrain: 0 for itself, for a method what its selection recorded."""
-        if not self.row:
+        if not self.row or self.refused:
             return None
         if self.row["ag"] is not None:
             return float(self.row["ag"])

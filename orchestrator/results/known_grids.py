@@ -16,7 +16,7 @@ from tasks import SCHEMA_VERSION, refuse_newer
 from tasks.store import Store, nearby
 
 LAST, FOLDER, MARKER = "spec.json", "grids", "version.json"
-_BESIDE = {"tracking", "resources", "needs_gpu"}  # what changes no cell
+_BESIDE = {"tracking", "resources", "needs_gpu", "weights_saw"}  # what changes no cell
 
 
 def grid_file(spec: GridSpec) -> str:

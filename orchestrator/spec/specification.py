@@ -51,6 +51,7 @@ PAPER_METHODS = ("retrain", "ft", "ga", "iu", "rl", "l1_sparse", "salun", "qmul"
 ALL = "all"  # the key of `params` that stands for every method
 SelectOn = Literal["validation", "test"]
 SplitKind = Literal["one", "mismatched"]
+Saw = Literal["unknown", "none"]
 
 
 def _canonical(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -74,6 +75,8 @@ class GridSpec(Part):
     validation: share of the training images held out. widths: channel multiplier by network.
     weights: by network, the file of full-precision weights that its originals and Retrains start from, see
     `orchestrator.spec.pretrained`. Retrain is what it should be only if nobody trained that file on the forget set.
+    weights_saw: by network, what its file saw of the forget sets, as the user declares it; unknown unless set, which
+    every report says. It changes no result.
     original, retrain: their training. params: fixed hyper-parameters by method, or under "all" those of every
     method that has them; a fixed one is not searched.
     needs_gpu: a grid nobody should start on CPUs by accident.
@@ -95,6 +98,7 @@ class GridSpec(Part):
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
     widths: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     weights: dict[str, WeightsFile] = Field(default_factory=dict)
+    weights_saw: dict[str, Saw] = Field(default_factory=dict)
     original: dict[str, Any] = Field(default_factory=dict)
     retrain: dict[str, Any] = Field(default_factory=dict)
     params: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -125,6 +129,11 @@ class GridSpec(Part):
         for arch in self.weights:
             if arch not in self.archs:
                 raise BadInput(f"weights.{arch}: {unknown('network of this grid', arch, self.archs)}")
+        for arch in self.weights_saw:
+            if arch not in self.weights:
+                raise BadInput(
+                    f"weights_saw.{arch}: {arch} starts from no file; name it with weights.{arch}=…"
+                )
         for name in self.params:
             if name not in (ALL, *METHODS):
                 raise unknown("method", name, (ALL, *METHODS))

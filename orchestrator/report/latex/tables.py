@@ -8,6 +8,7 @@ from core.metrics import FIGURES
 from orchestrator.report.intervals import Figure
 from orchestrator.report.latex.markup import HOLE, Group, LatexTable, escape, label_of, title_text
 from orchestrator.report.paper import COMPARED, Beside
+from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import Line, Table
 from orchestrator.spec import GridSpec, titles
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 _MARKS = {"best": r"\textbf{%s}", "second": r"\underline{%s}", "": "%s"}
+_MARKED = " Best AG in bold, second best underlined, where they are told apart."
 _NEAR = {None: "", "": "", "best": r"\,$\approx$", "retrain": r"\,$\approx$R"}
 
 
@@ -82,10 +84,10 @@ def _figure(figure: Figure | None) -> str:
 
 
 def _ag(line: Line) -> str:
-    if line.role == "reference" and line.count:
-        return "0"
     if line.ag is None:
         return HOLE
+    if line.role == "reference":
+        return "0"
     half = "" if line.ag.half is None else rf" $\pm$ {line.ag.half:.2f}"
     return _MARKS[line.mark] % f"{line.ag.mean:.2f}" + half + _NEAR[line.near]
 
@@ -93,18 +95,30 @@ def _ag(line: Line) -> str:
 def _caption(spec: GridSpec, tables: Sequence[Table]) -> str:
     """What a reader must know: the problem, seeds, units, marks and the noise floor of each group."""
     at, seeds = tables[0].at, len(spec.seeds)
-    over = f"means and 95 % intervals over {seeds} seeds" if seeds > 1 else "one seed"
+    over = (
+        f"means and 95 % intervals over {seeds} seeds"
+        if seeds > 1
+        else "one seed, 95 % intervals by the images"
+    )
     said = (
         f"{titles.title(at.dataset)}, {titles.title(at.arch)}: FA, RA, TA and MIA in percent, the gap to Retrain in "
-        f"brackets; {over} (n = {seeds}). Best AG in bold, second best underlined."
+        f"brackets; {over} (n = {seeds}).{_MARKED if any(_any_mark(table) for table in tables) else ''}"
     )
     floors = [f"{_at_words(t)} {t.floor.mean:.2f}" for t in tables if t.floor]
     known = "AG between Retrains of different seed"
     noise = (
         f"Noise floor ({known}): {', '.join(floors)}." if floors else f"The noise floor ({known}) is unknown."
     )
-    near = " ≈: not told apart from the best AG by it; ≈R: nor from Retrain." if floors else ""
-    return escape(f"{said} {noise}{near}")
+    signs = [line.near for table in tables for line in table.lines]
+    near = " ≈: not told apart from the smallest AG." if "best" in signs else ""
+    near += " ≈R: within the noise floor." if "retrain" in signs else ""
+    told = [f"{_at_words(table)}: {text}" for table in tables if (text := quotable(table))]
+    caveats = list(dict.fromkeys(f"{text}." for table in tables for text in table.caveats))
+    return escape(" ".join([f"{said} {noise}{near}", *told, *caveats]))
+
+
+def _any_mark(table: Table) -> bool:
+    return any(line.mark for line in table.lines)
 
 
 def _at_words(table: Table) -> str:

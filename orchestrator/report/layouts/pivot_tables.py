@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor, log10
+from math import floor, hypot, log10
 
 from orchestrator.plan import Cell
 from orchestrator.report.intervals import Figure
@@ -151,9 +151,8 @@ def _originals_beside(methods: Sequence[str]) -> list[str]:
 def _column(layout: Layout, measure: Measure, table: Table) -> Mapping[str, Value]:
     """A problem's values by method, the best of them marked."""
     found = {line.method: measure.read(line) for line in table.lines}
-    best = _best(
-        layout, measure, {n.method: f for n in table.lines if n.role == "method" and (f := found[n.method])}
-    )
+    methods = {n.method: f for n in table.lines if n.role == "method" and (f := found[n.method])}
+    best = {table.verdict.best} if layout.figure == "ag" else _best(layout, measure, methods)
     return {
         line.method: Value(found[line.method], line.seeds, line.hole, line.method in best)
         for line in table.lines
@@ -162,14 +161,30 @@ def _column(layout: Layout, measure: Measure, table: Table) -> Mapping[str, Valu
 
 
 def _best(layout: Layout, measure: Measure, methods: Mapping[str, Figure]) -> set[str]:
-    """The best among the methods with the most seeds. Equal as printed is a tie."""
+    """The best among the methods with the most seeds, if it is told apart from all others; never by one seed.
+
+    Two are told apart whose difference is larger than both their intervals, joined square and add.
+    """
     most = max((figure.count for figure in methods.values()), default=0)
     scores = {
         method: score
         for method, figure in methods.items()
         if figure.count == most and (score := _score(layout.better, figure, measure.places)) is not None
     }
-    return {method for method, score in scores.items() if score == min(scores.values())}
+    if most < 2 or not scores:
+        return set()
+    best = min(scores, key=lambda method: scores[method])
+    halves = {method: _half(layout.better, methods[method]) or 0.0 for method in scores}
+    told = (
+        score - scores[best] > hypot(halves[best], halves[method])
+        for method, score in scores.items()
+        if method != best
+    )
+    return {best} if all(told) else set()
+
+
+def _half(better: Better, figure: Figure) -> float | None:
+    return figure.gap_half if better == "nearest" else figure.half
 
 
 def _score(better: Better, figure: Figure, places: int | None) -> float | None:

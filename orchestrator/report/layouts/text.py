@@ -15,7 +15,10 @@ _BETTER = {
     "nearest": "the nearest to Retrain is best",
     "neither": "no direction is better",
 }
-_RANKED = "among the methods with the most seeds, as printed; Retrain and originals are not ranked"
+_RANKED = (
+    "among the methods with the most seeds, where several seeds tell it apart from all others; Retrain and originals"
+    " are not ranked"
+)
 
 
 def section_title(pivots: Sequence[Pivot]) -> str:
@@ -29,10 +32,7 @@ def key_text(pivots: Sequence[Pivot]) -> str:
     said = [_one_source(pivots), pivots[0].common]
     place = "".join(f"{words}. " for words in said if words)
     seeds = max(pivot.seeds for pivot in pivots)
-    return (
-        f"{place}{_over(seeds)} Bold: the best of its column {_RANKED}. The noise floor and the notes at a"
-        " problem's own table hold here too."
-    )
+    return f"{place}{_over(seeds)}{_bold(seeds)} The noise floor and the notes at a problem's own table hold here too."
 
 
 def _one_source(pivots: Sequence[Pivot]) -> str:
@@ -41,9 +41,13 @@ def _one_source(pivots: Sequence[Pivot]) -> str:
     return sources.pop() if len(sources) == 1 else ""
 
 
+def _bold(seeds: int) -> str:
+    return f" Bold: the best of its column {_RANKED}." if seeds > 1 else ""
+
+
 def _over(seeds: int) -> str:
     if seeds == 1:
-        return "One seed (n = 1), no interval."
+        return "One seed (n = 1): ± is what the number of images leaves open, and nothing is marked as best."
     return f"Mean ± 95 % interval over {seeds} seeds; where some are missing, n stands beside the figure."
 
 
@@ -146,7 +150,7 @@ def _caption(pivot: Pivot, columns: Sequence[Column]) -> str:
     seeds = pivot.seeds
     over = f"Means and 95 % intervals over {seeds} seeds" if seeds > 1 else "One seed"
     missing = ", another n beside its figure" if seeds > 1 else ""
-    bold = "" if pivot.layout.better == "neither" else f" Bold: the best of its column {_RANKED}."
+    bold = "" if pivot.layout.better == "neither" else _bold(seeds)
     return f"{heading(pivot)}{part}: {said}. {over} (n = {seeds}{missing}).{bold}"
 
 

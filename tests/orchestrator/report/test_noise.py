@@ -6,7 +6,8 @@ import io
 import pytest
 
 from orchestrator.report.csv_files import results_csv
-from orchestrator.report.noise import Floor, floor_text, nearness, noise_floor
+from orchestrator.report.noise import Floor, floor_text, noise_floor
+from orchestrator.report.verdict import Difference, Verdict
 from orchestrator.report.tables import build_tables, tables_of
 from orchestrator.results.entries import collect
 from tasks.store.store import Store
@@ -35,30 +36,21 @@ def test_the_floor_as_it_is_stated():
         "AG 1.23 between Retrains of different seed (3 pairs, 0.90 to 1.61)"
     )
     assert floor_text(Floor(2.0, 2.0, 2.0, 1), 2) == "AG 2.00 between Retrains of different seed (1 pair)"
-    assert floor_text(None, 1) == "unknown with one seed: differences of AG cannot be judged"
+    assert floor_text(None, 1) == "unknown with one seed: how far two trainings lie apart"
     assert floor_text(None, 3).startswith("unknown with fewer than two finished Retrains: ")
 
 
 @pytest.mark.parametrize(
-    ("ag", "near"),
-    [
-        (3.0, ""),  # the best itself
-        (4.33, "best"),  # 1.33 above it, which is the floor as printed
-        (4.34, ""),
-        (9.0, ""),
-        (1.33, "retrain"),
-        (1.334, "retrain"),  # as printed 1.33
-        (1.34, "best"),
-    ],
+    ("ag", "near"), [(1.33, "retrain"), (1.334, "retrain"), (1.34, "best"), (3.0, "best")]
 )
-def test_nearness_is_judged_as_printed(ag, near):
-    floor = Floor(4 / 3, 1.0, 2.0, 3)
-    best = 3.0 if ag >= 3 else 0.5
-    assert nearness(ag, best, floor) == near
+def test_retrain_is_judged_as_printed(ag, near):
+    verdict = Verdict(seeds=3, ranked=("ga", "ft"), to_leader={"ft": Difference(1.0, 2.0, 3)}, level=("ft",))
+    assert verdict.near("ft", ag, Floor(4 / 3, 1.0, 2.0, 3)) == near
 
 
-def test_without_a_floor_nothing_is_judged():
-    assert nearness(1.0, 1.0, None) is None
+def test_without_a_floor_one_seed_can_only_deny():
+    verdict = Verdict(seeds=1, ranked=("ga", "ft", "rl"), level=("ft",))
+    assert [verdict.near(method, 1.0, None) for method in verdict.ranked] == [None, "best", None]
 
 
 GAPS = {"ft": 4.5, "ga": 1.0, "rl": 3.2, "salun": 2.5, "qmul": 1.25}  # the floor is 4/3, the best 1
@@ -89,12 +81,12 @@ class TestInTables:
             "original": ("", None),
             "retrain": ("", None),
             "ft": ("", ""),
-            "ga": ("best", "retrain"),
+            "ga": ("", "retrain"),
             "rl": ("", ""),
             "salun": ("", ""),
-            "qmul": ("second", "retrain"),
+            "qmul": ("", "retrain"),
         }
-        assert [line.method for line in table.level_with_best] == ["qmul"]
+        assert [line.method for line in table.level_with_leader] == ["qmul"]
 
     def test_methods_near_the_best_but_not_retrain(self):
         fake = self.filled()
@@ -110,7 +102,7 @@ class TestInTables:
         fake = self.filled(seeds=(1,))
         (table,) = build_tables(fake.spec, fake.plan, self.rows(fake))
         assert table.floor is None
-        assert {line.near for line in table.lines} == {None}
+        assert not {line.near for line in table.lines} & {"", "retrain"}
         assert dict(table.facts)["Noise floor"].startswith("unknown with one seed")
 
     def test_a_method_with_a_missing_seed_is_not_judged(self):
