@@ -1,13 +1,12 @@
-"""Whether a problem's Retrain is a reference: better than chance, and from a start that saw no forgotten image."""
+"""Whether a problem's Retrain is a reference: one at chance level, or of such an original, is refused."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePath
 
 from core.data import dataset_info
 from orchestrator.plan import Cell, Plan
 from orchestrator.results import Entry, Row
-from orchestrator.spec import GridSpec, base_name, titles
+from orchestrator.spec import base_name, titles
 from tasks.store import Store
 
 LEVEL = 0.05  # of the one-sided binomial test
@@ -61,25 +60,6 @@ def _at_least(right: int, images: int, share: float) -> float:
     from scipy.special import bdtrc
 
     return float(bdtrc(right - 1, images, share)) if right else 1.0
-
-
-def start_caveats(spec: GridSpec, arch: str) -> list[str]:
-    """What a file that originals and Retrains start from does to the reference; nothing without one."""
-    file = spec.weights.get(arch)
-    if file is None:
-        return []
-    what = f"Retrain and the originals start from {PurePath(file.path).name} (SHA-256 {file.sha256[:12]}…)"
-    if spec.weights_saw.get(arch) == "none":
-        return [f"{what}, which saw none of the forget set, as the grid declares (weights_saw.{arch}=none)"]
-    return [
-        f"{what}: unless that file never saw the forget set this is no Retrain in the strict sense, and remembers too."
-        f" If it never did, declare weights_saw.{arch}=none"
-    ]
-
-
-def strict(spec: GridSpec, arch: str) -> bool:
-    """Whether Retrain never saw the forget set, as far as the grid says."""
-    return arch not in spec.weights or spec.weights_saw.get(arch) == "none"
 
 
 def refused_of(entries: Iterable[Entry]) -> str:

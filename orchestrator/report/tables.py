@@ -15,12 +15,12 @@ from orchestrator.report.intervals import Figure, figure, joined, seed_half
 from orchestrator.report.noise import Floor, Near, floor_text, noise_floor
 from orchestrator.report.option_series import original_of
 from orchestrator.report.paper import Beside, beside
-from orchestrator.report.references import class_counts, refused_of, start_caveats, strict, with_refusals
+from orchestrator.report.references import class_counts, refused_of, with_refusals
 from orchestrator.report.search_effort import effort_text
 from orchestrator.report.trials import Tried, edges_of, tried_of
 from orchestrator.report.verdict import BySeed, Verdict, judge
 from orchestrator.results import Entry, Row, collect
-from orchestrator.spec import GridSpec, base_name, titles
+from orchestrator.spec import GridSpec, base_name, start_caveats, strict, titles
 
 CLOSENESS = ("ef", *DISTANCES)  # error on the forgotten class, and distances of outputs to Retrain's
 Role = Literal["original", "reference", "method"]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         node_params as node_params,
         parse_spec as parse_spec,
     )
+    from orchestrator.spec.strictness import start_caveats as start_caveats, strict as strict
     from orchestrator.spec.titles import ORIGINAL as ORIGINAL
     from orchestrator.spec.validation import models_in as models_in
 else:

@@ -2,7 +2,7 @@
 
 import json
 
-from orchestrator.spec import GridSpec, titles
+from orchestrator.spec import GridSpec, start_caveats, titles
 from orchestrator.tracking.client import Data
 from tasks import Node
 from tasks.store import Manifest
@@ -29,8 +29,9 @@ def experiment_note(spec: GridSpec) -> str:
 
 One run for each cell (`tags.kind = 'cell'`), below it one for each trial (`'trial'`). FA, RA, TA, MIA are percentages
 on forgotten, retained and test images and of the attack; `fa_gap` … `mia_gap` are distances to Retrain's in
-percentage points, `ag` is their mean, and smaller is better. `seconds` is the run time of unlearning. Curves are the
-metrics `epoch/…`.
+percentage points, `ag` is their mean, and smaller is better. The smallest is not by that alone the best: the report
+says which can be told apart from it, and from the untouched original. `seconds` is the run time of unlearning. Curves
+are the metrics `epoch/…`.
 
 Filters for the search box:
 
@@ -48,6 +49,7 @@ def run_note(spec: GridSpec, node: Node, store: str, weights: str | None) -> str
     if "tried" in i:
         what += f" with {titles.hyper_parameters(i['tried'])}"
     kept = [f"- weights: `{weights}`"] if weights else []
+    kept += [f"- {caveat}." for caveat in start_caveats(spec, i["arch"])]
     lines = [
         f"**{what}** on {titles.title(i['dataset'])}, {titles.title(i['arch'])}"
         f" {i['quant']}, {titles.scenario(i['scenario'], i['amount'])} forgotten, seed {i['seed']};"

@@ -1,9 +1,12 @@
 """Networks that start from a file of weights: named by path, keyed by digest, looked at before and where it is used."""
 
+import csv
+import io
 import json
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import save_file
 
 from core.checkpoint import WEIGHTS, unpack
@@ -15,9 +18,11 @@ from orchestrator import grid, load_model
 from orchestrator.environment import make_place
 from orchestrator.plan.grid_plan import make_plan
 from orchestrator.report.tables import build_tables
+from orchestrator.report.terminal_tables import print_tables
 from orchestrator.results.reading import read_rows
 from orchestrator.spec.overrides import with_overrides
 from orchestrator.spec.specification import parse_spec
+from orchestrator.tracking.notes import run_note
 from tasks.job import Job
 from tasks.nodes.failures import attempt
 from tasks.store.store import Store
@@ -159,6 +164,39 @@ def test_a_report_needs_no_file_and_names_it(begun):
     assert dict(table.facts)["Network"] == (
         f"LeNet, from lenet.safetensors (SHA-256 {file_digest(file)[:12]}…)"
     )
+    assert not table.strict
+    (caveat,) = table.caveats
+    assert "unless that file never saw the forget set this is no Retrain in the strict sense" in caveat
+    node = next(node for node in plan.nodes.values() if node.kind == "select")
+    assert caveat in run_note(spec, node, store.uri, None)
+    page, text, lines = (
+        store.get(f"report/{n}").decode() for n in ("index.html", "report.md", "results.csv")
+    )
+    assert "no Retrain in the strict sense" in page
+    assert "reference, not strict" in page
+    assert "no Retrain in the strict sense" in text
+    read = list(csv.DictReader(io.StringIO(lines)))
+    assert {(one["reference_start"], one["weights_saw"]) for one in read} == {(file_digest(file), "unknown")}
+    console = Console(width=120, file=io.StringIO())
+    print_tables(console, [table])
+    assert "no Retrain in the strict sense" in " ".join(console.file.getvalue().split())
+
+
+def test_who_knows_that_the_file_saw_nothing_declares_it(begun):
+    store, _ = begun
+    spec = with_overrides(json.loads(store.get("spec.json")), ["weights_saw.lenet=none"])
+    plan = make_plan(spec)
+    assert plan.nodes.keys() == make_plan(parse_spec(json.loads(store.get("spec.json")))).nodes.keys()
+    table = build_tables(spec, plan, read_rows(store, plan.nodes.keys())[0])[0]
+    assert table.strict
+    assert "as the grid declares (weights_saw.lenet=none)" in table.caveats[0]
+
+
+def test_a_declaration_needs_a_file_and_a_known_word(file):
+    assert "lenet starts from no file; name it with weights.lenet=…" in said("weights_saw.lenet=none")
+    refused = said(f"weights.lenet={file}", "weights_saw.lenet=nothing")
+    assert "weights_saw.lenet" in refused
+    assert "'unknown' or 'none'" in refused
 
 
 def test_a_head_for_other_classes_is_drawn_anew_by_the_seed(tmp_path):
