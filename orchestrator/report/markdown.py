@@ -14,6 +14,14 @@ HEADINGS = ("FA", "RA", "TA", "MIA", "AG", "RTE", "Hyper-parameters")
 HOLE = "–"
 NEAR = {None: "", "": "", "best": "≈", "retrain": "≈R"}
 DOUBTFUL = "†"
+EXPLAINED = {
+    "FA": "forget accuracy: right answers on the forgotten images, in percent",
+    "RA": "retain accuracy: right answers on the training images that are kept, in percent",
+    "TA": "test accuracy: right answers on test images, without a forgotten class, in percent",
+    "MIA": "membership inference attack: share of forgotten images that it takes for never seen, in percent",
+    "AG": "average gap: mean distance of FA, RA, TA and MIA to Retrain's, in percentage points; smaller is better",
+    "RTE": "run time of unlearning, training alone",
+}
 KEY = (
     "FA, RA, TA: accuracy on forgotten, retained and test images; MIA: share of forgotten images the attack takes"
     " for never seen; all in percent. In brackets: the gap to Retrain. AG: average of the four gaps, smaller is"

@@ -27,12 +27,14 @@ from orchestrator.report.comparison import (
 )
 from orchestrator.report.contents import Found, read_grid
 from orchestrator.report.failures import by_kind, clean, failures_of
+from orchestrator.report.heading import heading, origin
 from orchestrator.report.latex import latex_tables
 from orchestrator.report.layouts import pivots, text
 from orchestrator.report.paper import published
 from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import Table, build_tables
 from orchestrator.report.terminal_tables import print_tables
+from orchestrator.report.trials import Tried
 from orchestrator.results import Entry, Row, as_table, compressed, groups, notice
 from orchestrator.spec import GridSpec, titles
 from tasks import SCHEMA
@@ -113,6 +115,9 @@ def _page(store: Store, spec: GridSpec, plan: Plan, found: Found) -> dict[str, A
     failures = failures_of(store, plan, rows)
     return {
         "recipe": spec.recipe,
+        "heading": heading(spec),
+        "origin": origin(spec),
+        "trials": [(table.title, _trials(table, found.tried)) for table in found.tables],
         "tables": found.tables,
         "summary": _summary(store, plan, rows, found.entries),
         "failures": failures,
@@ -146,11 +151,17 @@ def _put_or_remove(store: Store, name: str, text: str | None) -> None:
         store.put(name, text.encode())
 
 
-def _keys(table: Table, entries: Iterable[Entry]) -> list[tuple[str, int, str, str]]:
-    """Method, seed, key of the node that holds its figures and of the selected evaluation, of a table's entries."""
+def _trials(table: Table, tried: Iterable[Tried]) -> list[Tried]:
+    """The trials of a table, in its methods' order."""
+    at = table.at._replace(seed=0, method="")
+    return [trial for trial in tried if trial.cell._replace(seed=0, method="") == at]
+
+
+def _keys(table: Table, entries: Iterable[Entry]) -> list[tuple[str, int, str, str, str]]:
+    """Method, seed, keys of the node that holds its figures, the selected evaluation and the model, of a table."""
     at = table.at._replace(seed=0, method="")
     return [
-        (titles.title(e.cell.method), e.cell.seed, e.key, e.row["selected"] or "")
+        (titles.title(e.cell.method), e.cell.seed, e.key, e.row["selected"] or "", e.row["model"] or "")
         for e in entries
         if e.row and e.cell._replace(seed=0, method="") == at
     ]
@@ -196,6 +207,11 @@ def _template(name: str) -> "Template":
         "COMPARED": published.COMPARED,
         "markdown": markdown,
         "quotable": quotable,
+        "explained": titles.explained,
+        "short": titles.title,
+        "points": lambda value: "–" if value is None else f"{value:.2f}",
+        "EXPLAINED": markdown.EXPLAINED,
+        "hyper_parameters": titles.hyper_parameters,
         "layouts_text": text,
         "share": _share,
         "AGAINST_HEADINGS": HEADINGS,

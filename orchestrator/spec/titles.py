@@ -1,6 +1,7 @@
 """Names and units as people read them: in the report, on the terminal and in MLflow."""
 
 import json
+import sys
 from typing import Any
 
 from core.data import dataset_info
@@ -35,6 +36,15 @@ def title(name: str) -> str:
         return dataset_info(name).title
     except BadInput:  # of an older grid
         return name
+
+
+def explained(label: str) -> str:
+    """What a method does, in the first line of its module: `GA: climb the loss of the forget set (Graves et al.)`."""
+    name = label.partition(":")[0]
+    if name not in METHODS:
+        return "the network before unlearning" if name == ORIGINAL else ""
+    module = sys.modules.get(METHODS[name].run.__module__)
+    return (getattr(module, "__doc__", None) or "").strip().partition("\n")[0].rstrip(".")
 
 
 def scenario(kind: str, amount: float) -> str:

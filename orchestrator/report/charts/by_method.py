@@ -17,8 +17,7 @@ from orchestrator.report.charts.parts import (
     Data,
     Scope,
     colour,
-    gap_axis,
-    gap_scale,
+    gap_x,
     log_axis,
     method_axis,
     rows,
@@ -27,13 +26,15 @@ from orchestrator.report.charts.parts import (
 )
 from orchestrator.spec import titles
 
+SEEDS = 8  # pixels that the marks of seeds lie beneath their mean's
+
 
 def ag_chart() -> Chart:
     """The average gap of every method, against the noise floor."""
     return Chart(
         "Average gap to Retrain",
         "Further left is closer to Retrain. Large marks: means over seeds with their 95 % interval; small marks: seeds."
-        " The axis is even up to about 1 and logarithmic beyond. Shaded: the noise floor, where there is one.",
+        " Shaded: the noise floor, where there is one. Where gaps lie far apart, the axis is logarithmic beyond 1.",
         _ag,
         _has("lines", "ag"),
         _height,
@@ -41,8 +42,10 @@ def ag_chart() -> Chart:
 
 
 def _ag(scope: Scope) -> alt.TopLevelMixin:
-    x = alt.X("ag:Q", scale=gap_scale(zero=True, padding=10), axis=gap_axis(), title=GAP_TITLE)
-    floor = alt.Chart(rows("floor")).encode(x="zero:Q", x2="floor:Q", tooltip=tip("text", "Floor"))
+    x = gap_x(scope)
+    floor = alt.Chart(rows("floor")).encode(
+        x=alt.X("floor:Q", scale=x["scale"], title=GAP_TITLE), x2=alt.value(0), tooltip=tip("text", "Floor")
+    )
     label = alt.Chart(rows("floor")).mark_text(align="left", baseline="bottom", color=FLOOR)
     named = label.encode(x=alt.value(0), y=alt.value(-12), text="text:N")
     return _layered(scope, x, "ag", ("retrain",), [floor.mark_rect(color=FLOOR, opacity=0.22), named])
@@ -107,7 +110,7 @@ def _layered(
         .encode(x=alt.X(f"{field}_low:Q", title=x["title"]), x2=f"{field}_high:Q", y=y, color=paint)
     )
     runs = (
-        seeds.mark_point(size=22, opacity=0.55)
+        seeds.mark_point(size=22, opacity=0.7, yOffset=SEEDS)
         .transform_filter(kept)
         .encode(x=x, y=y, color=paint, shape=mark, tooltip=list(RUN))
     )

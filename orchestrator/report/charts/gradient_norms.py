@@ -1,5 +1,7 @@
 """The gradient norms of the selected trials by epoch: the paper's figure 1, and the weights of the two sets."""
 
+from typing import Any
+
 import altair as alt
 
 from orchestrator.report.charts.parts import (
@@ -21,6 +23,9 @@ from orchestrator.report.charts.parts import (
     tip,
 )
 
+GUTTER, HALF = 40, 230  # pixels between panels, and of one beside another
+SETS = {"w_forget": "Weight of the forget set", "w_retain": "Weight of the retain set"}
+
 
 def norms_chart() -> Chart:
     """Norm of the gradient on the forget set over that on the retain set, before each epoch."""
@@ -38,7 +43,8 @@ def weights_chart() -> Chart:
     """The weights that a method gives the two sets, by epoch."""
     return Chart(
         "Weights of forget and retain set",
-        "Adaptive Gradient Reweighting's weights in each epoch of the selected trials, means over seeds.",
+        "Adaptive Gradient Reweighting's weights in each epoch of the selected trials, means over seeds; each set on an"
+        " axis of its own, for one may be a thousandth of the other.",
         _weights,
         lambda data, _scope: bool(_measured(data, "w_forget")),
         lambda _scope: PANEL + 120,
@@ -83,26 +89,28 @@ def _ratio(scope: Scope) -> alt.TopLevelMixin:
 
 
 def _weights(scope: Scope) -> alt.TopLevelMixin:
-    axis, without = alt.Axis(tickCount=5, **above()), set(scope.labels) - scope.weighted
+    panels = [_weight(scope, name, title) for name, title in SETS.items()]
+    return alt.concat(*panels, columns=len(panels), spacing=GUTTER)
+
+
+def _weight(scope: Scope, name: str, title: str) -> Any:
+    """The weight of one set by epoch."""
+    without = set(scope.labels) - scope.weighted
     paint, mark = colour(scope, True, without), shape(scope, True, without)
-    base = (
-        alt.Chart(rows("epochs"))
-        .transform_fold(["w_forget", "w_retain"], as_=["set", "weight"])
-        .transform_filter("isValid(datum.weight)")
-    )
-    y = alt.Y("weight:Q", axis=axis, title="Weight")
-    kinds = alt.Scale(domain=["w_forget", "w_retain"], range=[[1, 0], [5, 4]])
-    legend = alt.Legend(orient="bottom", columns=alt.ExprRef("columns"))
+    axis, scale = alt.Axis(tickCount=5, **above()), alt.Scale(zero=False, nice=True, padding=6)
+    base = alt.Chart(rows("epochs")).transform_filter(f"isValid(datum.{name})")
     line = base.mark_line(strokeWidth=1.8).encode(
-        x=_x(), y=alt.Y("mean(weight):Q", axis=axis, title="Weight"), color=paint,
-        strokeDash=alt.StrokeDash("set:N", scale=kinds, title="Weight of", legend=legend),
-        detail="set:N",
+        x=_x(), y=alt.Y(f"mean({name}):Q", axis=axis, scale=scale, title=title), color=paint,
+        strokeDash=dash(scope, True, without),
     )  # fmt: skip
     about = [
-        tip("method", "Method"), tip("set", "Weight of"), tip("epoch", "Epoch"), tip("seed", "Seed"),
-        tip("weight", "Weight", ".3g"), tip("key", "Key"),
+        tip("method", "Method"), tip("epoch", "Epoch"), tip("seed", "Seed"), tip(name, title, ".3g"), tip("key", "Key"),
     ]  # fmt: skip
     marks = base.mark_point(size=26, filled=True, opacity=0.8).encode(
-        x=_x(), y=y, color=paint, shape=mark, tooltip=about
+        x=_x(),
+        y=alt.Y(f"{name}:Q", axis=axis, scale=scale, title=title),
+        color=paint,
+        shape=mark,
+        tooltip=about,
     )
-    return alt.layer(line, marks).properties(width="container", height=PANEL)
+    return alt.layer(line, marks).properties(width=HALF, height=PANEL)

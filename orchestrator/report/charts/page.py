@@ -14,7 +14,7 @@ from orchestrator.report.charts import CHARTS, spec_of
 from orchestrator.report.charts.overview import overview_chart
 from orchestrator.report.charts.parts import Chart, Data, Rows, Scope
 from orchestrator.report.charts.rows import overview_data, problem_data, scope_of
-from orchestrator.report.charts.theme import THEMES
+from orchestrator.report.charts.theme import THEMES, on_dark
 from orchestrator.report.contents import Found
 from orchestrator.report.trials import Tried
 from orchestrator.results import Entry
@@ -43,7 +43,7 @@ class Charts:
     """The charts of a report.
 
     problems: those of each table, in the tables' order. data: rows by problem. specs: by kind. legend: pixels of one of
-    its columns.
+    its columns. colours: of the series, on the light card.
     """
 
     overview: Shown | None
@@ -51,6 +51,7 @@ class Charts:
     data: dict[str, Data]
     specs: dict[str, dict[str, Any]]
     legend: int
+    colours: tuple[str, ...] = ()
 
     @property
     def all(self) -> list[Shown]:
@@ -67,6 +68,7 @@ class Charts:
             name: {part: _packed(rows) for part, rows in data.items()} for name, data in self.data.items()
         }
         page = {"specs": self.specs, "problems": packed, "themes": THEMES, "legend": self.legend}
+        page["dark"] = {colour: on_dark(colour) for colour in self.colours}
         text = json.dumps(page, ensure_ascii=False, separators=(",", ":"))
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -87,7 +89,8 @@ def make_charts(found: Found) -> Charts:
     if len(tables) > 1:
         data[OVERVIEW], made[OVERVIEW] = overview_data(tables), overview_chart()
         overview = next(iter(_shown({OVERVIEW: made[OVERVIEW]}, OVERVIEW, data[OVERVIEW], scope, "")), None)
-    charts = Charts(overview, problems, data, {}, _legend_width(scope))
+    colours = tuple(dict.fromkeys(style.colour for style in scope.styles().values()))
+    charts = Charts(overview, problems, data, {}, _legend_width(scope), colours)
     charts.specs.update({name: _spec(name, scope) for name in {one.name: None for one in charts.all}})
     return charts
 

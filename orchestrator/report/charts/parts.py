@@ -37,7 +37,8 @@ class Scope:
 
     labels: of the methods, in the tables' order. parameters: what was searched, by label; True where its range is
     logarithmic. measured, weighted: labels with gradient norms, and with weights of the two sets. problems: their
-    number. along: what variants are compared along. class_wise: whether all problems forget whole classes.
+    number. along: what variants are compared along. class_wise: whether all problems forget whole classes. even:
+    whether the gaps lie so close that an even axis shows them all.
     """
 
     labels: tuple[str, ...]
@@ -47,6 +48,7 @@ class Scope:
     problems: int = 1
     along: tuple[Along, ...] = ()
     class_wise: bool = False
+    even: bool = False
 
     @property
     def searched(self) -> dict[str, dict[str, bool]]:
@@ -135,7 +137,7 @@ def above(x: float = -40, align: Any = "left") -> dict[str, Any]:
 
 
 GAP_TITLE = "AG, percentage points"
-SYMLOG_TICKS = (0, 0.5, 1, 2, 5, 10, 20, 50, 100)
+SYMLOG_TICKS = (0, 0.2, 0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 ROUND_TICKS = [m * 10.0**e for e in range(-9, 7) for m in (1, 2, 5)]
 POWERS = [10.0**e for e in range(-12, 7)]
 # 1e-4 below a thousandth, 0.001 and 20 above
@@ -147,6 +149,15 @@ NUMBER = (
 def gap_scale(**options: Any) -> alt.Scale:
     """A scale that is even up to about 1 and logarithmic beyond, so that nothing is lost near 0."""
     return alt.Scale(type="symlog", constant=1, nice=False, **options)
+
+
+def gap_x(scope: Scope) -> alt.X:
+    """AG along the horizontal axis, from the smallest to the largest of what is shown."""
+    if scope.even:
+        scale = alt.Scale(zero=False, nice=False, padding=14)
+        return alt.X("ag:Q", scale=scale, axis=alt.Axis(tickCount=6), title=GAP_TITLE)
+    scale = gap_scale(zero=False, padding=14)
+    return alt.X("ag:Q", scale=scale, axis=gap_axis(), title=GAP_TITLE)
 
 
 def gap_axis(**options: Any) -> alt.Axis:

@@ -19,6 +19,7 @@ from orchestrator.spec import base_name, titles
 PLACES = 4  # decimals of a figure in percent
 
 
+EVEN = 12  # times the smallest gap
 CONSTANTS = [{"zero": 0, "one": 1}]
 
 
@@ -39,7 +40,14 @@ def scope_of(tables: Sequence[Table], tried: Iterable[Tried], series: Sequence[S
         len(tables),
         along_of(series),
         all(table.at.scenario == "class" for table in tables),
+        _even(tables),
     )
+
+
+def _even(tables: Sequence[Table]) -> bool:
+    """Whether an even axis shows all gaps: the largest is not many times the smallest."""
+    gaps = [line.ag.mean for table in tables for line in table.lines if line.ag and line.role != "reference"]
+    return max(gaps, default=0.0) <= EVEN * min(gaps, default=0.0)
 
 
 def problem_data(

@@ -1,5 +1,6 @@
 "use strict";
-// Draws each chart when it comes near the window, in the colours of the page; all of them, in light, for paper.
+// Draws each chart when it comes near the window, and the rest when there is nothing else to do, in the colours of the
+// page; all of them, in light, for paper. Sorts tables by a click on a heading.
 (() => {
   const page = JSON.parse(document.getElementById("charts").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -25,7 +26,8 @@
     if (state && state.theme === theme && Math.abs(state.width - width) < 2) return;
     drawn.set(plot, { ...state, theme, width });
     const { chart, problem } = plot.dataset;
-    const spec = structuredClone(page.specs[chart]);
+    const painted = (colour) => (theme === "dark" && page.dark[colour]) || colour;
+    const spec = JSON.parse(JSON.stringify(page.specs[chart]).replace(/#[0-9a-f]{6}/g, painted));
     spec.datasets = datasets(problem);
     spec.params.find((param) => param.name === "columns").value = Math.max(1, Math.floor((width - BESIDE) / page.legend));
     if (spec.width !== "container") fit(spec, width);
@@ -44,10 +46,20 @@
   }
 
   const screen = (plot) => draw(plot, dark.matches ? "dark" : "light", plot.clientWidth);
-  const near = new IntersectionObserver((seen) => {
-    seen.filter((one) => one.isIntersecting).forEach((one) => screen(one.target));
-  }, { rootMargin: "600px 0px" });
-  plots.forEach((plot) => near.observe(plot));
+  if ("IntersectionObserver" in window) {
+    const near = new IntersectionObserver((seen) => {
+      seen.filter((one) => one.isIntersecting).forEach((one) => screen(one.target));
+    }, { rootMargin: "600px 0px" });
+    plots.forEach((plot) => near.observe(plot));
+  }
+  const soon = window.requestIdleCallback || ((work) => setTimeout(work, 50));
+  async function rest(left) {
+    const plot = left.find((one) => !drawn.has(one));
+    if (!plot) return;
+    await screen(plot);
+    soon(() => rest(left));
+  }
+  addEventListener("load", () => soon(() => rest(plots)));
 
   const again = () => drawn.forEach((_, plot) => screen(plot));
   dark.addEventListener("change", again);
@@ -59,6 +71,25 @@
     plots.forEach(paper);
   });
   addEventListener("afterprint", again);
+  const value = (row, column) => {
+    const cell = row.cells[column], text = cell.textContent.trim(), number = parseFloat(cell.dataset.value ?? text);
+    return Number.isNaN(number) ? text : number;
+  };
+  const compare = (a, b) => typeof a === typeof b
+    ? (typeof a === "number" ? a - b : a.localeCompare(b)) : (typeof a === "number" ? -1 : 1);
+  function sort(heading) {
+    const table = heading.closest("table"), column = heading.cellIndex, body = table.tBodies[0];
+    const down = heading.getAttribute("aria-sort") === "ascending";
+    [...heading.parentNode.cells].forEach((cell) => cell.removeAttribute("aria-sort"));
+    heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const rows = [...body.rows].sort((a, b) => (down ? -1 : 1) * compare(value(a, column), value(b, column)));
+    body.append(...rows);
+  }
+  document.querySelectorAll(".sortable thead th").forEach((heading) => {
+    heading.tabIndex = 0;
+    heading.addEventListener("click", () => sort(heading));
+    heading.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(heading); });
+  });
   document.querySelectorAll("nav details a").forEach((link) => {
     link.addEventListener("click", () => link.closest("details").removeAttribute("open"));
   });

@@ -9,7 +9,9 @@ from orchestrator.report.charts import CHARTS, overview_chart, spec_of
 from orchestrator.report.charts.files import drawing, write_charts
 from orchestrator.report.charts.page import Charts, make_charts
 from orchestrator.report.charts.parts import Along, Scope
+from orchestrator.report.charts.rows import scope_of
 from orchestrator.report.contents import read_grid
+from orchestrator.report.tables import build_tables
 from orchestrator.report.writing import write_report
 from orchestrator.spec import titles
 from orchestrator.spec.colours import colour_of
@@ -98,7 +100,11 @@ class TestRows:
         assert lines["Q-MUL"]["ag_low"] < lines["Q-MUL"]["ag"] < lines["Q-MUL"]["ag_high"]
         assert len(made.data["1"]["floor"]) == 1
         _, made = charts()
-        assert "ag_low" not in made.data["1"]["lines"][-1]
+        lines = {
+            row["method"]: row for row in made.data["1"]["lines"]
+        }  # one seed: what its images leave open
+        assert lines["Q-MUL"]["ag_low"] < lines["Q-MUL"]["ag"] < lines["Q-MUL"]["ag_high"]
+        assert "seconds_low" not in lines["Q-MUL"]
         assert made.data["1"]["floor"] == []
 
     def test_what_has_nothing_to_show_is_left_out(self):
@@ -128,6 +134,36 @@ class TestRows:
         page = json.loads(text)
         packed = page["problems"]["1"]["trials"]
         assert all(len(row) == len(packed["names"]) for row in packed["rows"])
+
+    def test_the_axis_of_gaps_is_logarithmic_only_where_they_lie_far_apart(self):
+        def kinds(factor):
+            store = Store("memory://charts")
+            store.remove("")
+            fake = Fake(store, small_spec())
+            fake.fill()
+            rows = [record.model_dump() for record in fake.rows.values()]
+            for row in rows:
+                row |= {"ag": {"ft": factor, "salun": 1.5, "qmul": 1.0}[row["method"]]} if row["ag"] else {}
+            tables = build_tables(fake.spec, fake.plan, rows)
+            made = spec_of(CHARTS["ag"](), scope_of(tables, []))
+            return {scale.get("type") for scale in (e["x"]["scale"] for e in parts(made, "encoding") if "ag" in
+                    str(e.get("x", {}).get("field"))) if scale}  # fmt: skip
+
+        assert kinds(4.0) == {None}
+        assert kinds(80.0) == {"symlog"}
+
+    def test_each_set_has_a_weight_axis_of_its_own(self):
+        spec = spec_of(CHARTS["weights"](), SCOPE)
+        titles_ = [
+            {title for title in parts(panel, "title") if "set" in str(title)} for panel in spec["concat"]
+        ]
+        assert titles_ == [{"Weight of the forget set"}, {"Weight of the retain set"}]
+
+    def test_every_series_has_a_colour_for_the_dark_page(self):
+        page = json.loads(charts()[1].json)
+        used = {c for scale in parts(page["specs"], "range") for c in scale if str(c).startswith("#")}
+        assert used <= page["dark"].keys()
+        assert not set(page["dark"].values()) & used
 
     def test_a_search_with_looks_on_the_way_tells_them_apart(self):
         rows = charts(methods=("retrain", "iu"))[1].data["1"]["trials"]

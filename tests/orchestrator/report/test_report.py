@@ -14,10 +14,13 @@ from rich.console import Console
 from core.metrics.gap import FIGURES
 from orchestrator.plan.grid_plan import make_plan
 from orchestrator.report import markdown
+from orchestrator.report.heading import heading, origin
 from orchestrator.report.image_noise import wilson
 from orchestrator.report.writing import build_tables, print_tables, write_report
 from orchestrator.results.reading import read_rows
 from orchestrator.spec import titles
+from orchestrator.spec.overrides import with_overrides
+from orchestrator.spec.recipes import digits
 from tasks.store.store import Store
 from tasks.store.uri import public
 from tests.orchestrator.fake_results import Fake, small_spec
@@ -375,6 +378,39 @@ class TestFiles:
             if cell.method != "retrain":
                 assert f"<code>{fake.rows[key].selected[:12]}</code>" in page
 
+    def test_keys_lead_to_the_models_files(self, uri):
+        fake = filled(uri)
+        _, page, _, _ = self.write(fake)
+        models = {fake.rows[key].model for key in fake.plan.cells.values()}
+        assert all(f'<a href="../artifacts/{model}/">' in page for model in models)
+
+    def test_the_page_has_every_trial_and_explains_what_is_abbreviated(self, uri):
+        fake = filled(uri, seeds=(1, 2))
+        _, page, _, _ = self.write(fake)
+        root = ElementTree.fromstring(page)
+        (trials,) = (one for one in root.iter("details") if one.get("class") == "trials")
+        rows = trials.findall(".//tbody/tr")
+        assert len(rows) == 2 * 3 * 3
+        assert sum(row.get("class") == "selected" for row in rows) == 2 * 3
+        explained = {abbr.text: abbr.get("title") for abbr in root.iter("abbr")}
+        assert {"FA", "RA", "TA", "MIA", "AG", "RTE"} <= explained.keys()
+        assert explained["SalUn"].startswith("SalUn: random labels, but only salient weights may move")
+        assert explained["Original"] == "the network before unlearning"
+
+    def test_the_page_is_called_by_its_data_unless_it_is_a_recipes_own(self):
+        assert heading(digits()) == "digits"
+        assert (
+            heading(with_overrides(digits().model_dump(mode="json"), ["tracking.enabled=false"])) == "digits"
+        )
+        changed = with_overrides(digits().model_dump(mode="json"), ["data.limit.train=100", "ratios=0.3"])
+        assert (
+            heading(changed).replace("\N{NO-BREAK SPACE}", " ") == "Digits · ResNet-18 · 4w4a · random 30 %"
+        )
+        assert origin(changed) == "after the recipe digits, changed"
+        own = small_spec(datasets=("folder:flowers:32",), classes=(1, 2, 3, 4))
+        assert heading(own) == "flowers, 32 px · ResNet-18 · 4w4a · 4 forget sets"
+        assert origin(own) == "grid small"
+
     def test_parquet_holds_all_rows(self, uri):
         from orchestrator.results.parquet import as_table
         from tasks.record import SCHEMA, from_parquet
@@ -395,7 +431,7 @@ class TestFiles:
         for element in root.iter():
             assert element.tag not in ("link", "img", "iframe")
             assert element.get("src") is None
-            assert (element.get("href") or "#").startswith("#")
+            assert (element.get("href") or "#").startswith(("#", "../artifacts/"))  # in the store itself
         (style,) = (element.text for element in root.iter("style"))
         assert "url(" not in style
         assert "@import" not in style
@@ -412,8 +448,8 @@ class TestFiles:
     @pytest.mark.parametrize(("seeds", "count"), [((1,), 0), ((1, 2), 2)])
     def test_page_tells_at_a_glance_what_can_be_told_apart(self, uri, seeds, count):
         _, page, _, _ = self.write(filled(uri, ratios=(0.1, 0.3), seeds=seeds))
-        for heading in ("Smallest AG", "Not told apart from it", "Closer than original"):
-            assert f">{heading}</th>" in page
+        for words in ("Smallest AG", "Not told apart from it", "Closer than original"):
+            assert f">{words}</th>" in page
         assert (">Noise floor</th>" in page) == bool(count)
         assert page.count("between Retrains of different seed (1 pair)") == count
 
