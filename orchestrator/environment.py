@@ -14,6 +14,7 @@ from core.errors import BadInput
 from orchestrator.spec import GridSpec
 from tasks import Place
 from tasks.executors import Group
+from tasks.nodes import data_folders
 
 STORE_VARIABLE, DATA_VARIABLE = "UNLEARN_GRID_STORE", "UNLEARN_GRID_DATA"
 MACHINES_VARIABLE = "UNLEARN_GRID_MACHINES"
@@ -112,6 +113,13 @@ def make_place(spec: GridSpec, store: str, compiled: frozenset[str] = frozenset(
         must_compile=spec.resources.compile == "on",
         weights={arch: file.path for arch, file in spec.weights.items()},
         code_revision=code_revision(),
+    )
+
+
+def data_folders_of(spec: GridSpec) -> tuple[Path, Path]:
+    """Where the data sets of a grid and their decoded images lie on this machine."""
+    return data_folders(
+        _absolute(spec.data.root or os.environ.get(DATA_VARIABLE)), _absolute(spec.data.cache)
     )
 
 

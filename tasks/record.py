@@ -1,6 +1,8 @@
 """The one row schema of the results: a finished or failed node, as pydantic model and as Parquet."""
 
+import hashlib
 import io
+import json
 from datetime import datetime
 from typing import Any
 
@@ -141,17 +143,41 @@ SCHEMA = pa.schema([(name, _TYPES.get(name, _TEXT)) for name in Record.model_fie
 
 
 def to_parquet(record: Record) -> bytes:
-    """One row as a Parquet file of the declared schema."""
+    """One row as a Parquet file of the declared schema, with the digest of the row among its key-value metadata."""
+    table = pa.Table.from_pylist([record.model_dump()], schema=SCHEMA)
     buffer = io.BytesIO()
     pq.write_table(
-        pa.Table.from_pylist([record.model_dump()], schema=SCHEMA), buffer, write_page_checksum=True
+        table.replace_schema_metadata({_DIGEST: _digest(table.to_pylist())}), buffer, write_page_checksum=True
     )
     return buffer.getvalue()
 
 
 def from_parquet(data: bytes) -> list[dict[str, Any]]:
-    """The rows of a part; pyarrow.ArrowInvalid (or another ArrowException) if the bytes are not one."""
-    rows: list[dict[str, Any]] = (
-        pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read().to_pylist()
-    )
+    """The rows of a part or of a file of merged rows; ValueError if the bytes are not one, or not as written.
+
+    Parquet's checksums cover pages of values but neither columns' names nor counts; the digest, which parts have
+    since there are such, covers what is read.
+    """
+    try:
+        table = pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read()
+        rows: list[dict[str, Any]] = table.to_pylist()
+        named = (table.schema.metadata or {}).get(_DIGEST)
+    except Exception as error:  # what a broken file makes pyarrow raise is not only its own exceptions
+        raise ValueError(f"no readable Parquet file: {' '.join(str(error).split()):.160}") from error
+    if named is not None and named != _digest(rows):
+        raise ValueError("its row is not the one that was written")
     return rows
+
+
+_DIGEST = b"rows_sha256"
+
+
+def _digest(rows: list[dict[str, Any]]) -> bytes:
+    """Over what the rows say; columns without a value do not count, which other versions have others of."""
+    said = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    text = json.dumps(said, sort_keys=True, default=_iso)
+    return hashlib.sha256(text.encode()).hexdigest().encode()
+
+
+def _iso(value: Any) -> str:
+    return str(value.isoformat())

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         DatasetInfo as DatasetInfo,
         dataset_info as dataset_info,
     )
+    from core.data.content import content_digest as content_digest
     from core.data.dataset import Dataset as Dataset, Limit as Limit, load as load
     from core.data.loader import (
         Batch as Batch,

@@ -3,6 +3,10 @@
 `<cache>/<name>-<fingerprint>/` holds the four arrays and manifest.json. The fingerprint covers what the
 arrays were decoded from, so that changed files get an entry of their own. An entry is written to a
 temporary folder, manifest last, and renamed: it is there as a whole or not at all.
+
+The first time that a process opens an entry it reads all of it and compares the digest, which takes as long as the
+images take to reach the device anyway; from then on, as long as sizes and times of the files stay. The manifest
+carries a seal (core.seal).
 """
 
 import hashlib
@@ -17,8 +21,11 @@ from filelock import FileLock
 
 from core.data.readers import ARRAYS, Arrays
 from core.errors import BadInput
+from core.seal import sealed, unsealed
 
 MANIFEST = "manifest.json"
+# entries that this process has read whole, with their files' stamps
+_VERIFIED: dict[Path, list[tuple[int, int, int]]] = {}
 
 
 def cached(
@@ -42,6 +49,14 @@ def cached(
         raise BadInput(f"the data cache {folder} cannot be written ({error}); name another folder") from error
 
 
+def recorded_digest(folder: Path, name: str, identity: Mapping[str, Any]) -> str | None:
+    """The SHA-256 that an entry's manifest gives, without a look at the arrays; None if there is no such entry."""
+    try:
+        return str(unsealed((folder / f"{name}-{_fingerprint(identity)}" / MANIFEST).read_bytes())["digest"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def digest(arrays: Arrays) -> str:
     """SHA-256, hex, over names, types, shapes and bytes of the arrays."""
     total = hashlib.sha256()
@@ -58,15 +73,26 @@ def _fingerprint(identity: Mapping[str, Any]) -> str:
 def _opened(entry: Path) -> tuple[Arrays, str] | None:
     """The entry, None if it is absent or not what its manifest says."""
     try:
-        manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+        manifest = unsealed((entry / MANIFEST).read_bytes())
         shapes = manifest["arrays"]
         mapped = {field: _mapped(entry / f"{field}.npy", shapes[field]) for field in ARRAYS}
         remarks = tuple(map(str, manifest.get("remarks", ())))
-        return Arrays(**mapped, mapping=str(manifest.get("mapping", "")), remarks=remarks), str(
-            manifest["digest"]
-        )
+        arrays = Arrays(**mapped, mapping=str(manifest.get("mapping", "")), remarks=remarks)
+        _verify(entry, arrays, manifest["digest"])
+        return arrays, str(manifest["digest"])
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
+
+
+def _verify(entry: Path, arrays: Arrays, expected: object) -> None:
+    """ValueError unless the arrays have the digest; looked at once in a process, and when the files have changed."""
+    stats = (path.stat() for path in sorted(entry.glob("*.npy")))
+    stamps = [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats]
+    if _VERIFIED.get(entry) == stamps:
+        return
+    if digest(arrays) != expected:
+        raise ValueError(f"{entry} does not hold what was decoded")
+    _VERIFIED[entry] = stamps
 
 
 def _mapped(path: Path, expected: Mapping[str, Any]) -> Any:
@@ -87,7 +113,7 @@ def _written(entry: Path, identity: Mapping[str, Any], arrays: Arrays) -> tuple[
     try:
         said = {"mapping": arrays.mapping, "remarks": arrays.remarks}
         manifest = {**identity, **said, "digest": digest(arrays), "arrays": _saved(partial, arrays)}
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        (partial / MANIFEST).write_bytes(sealed(manifest, indent=1))
         shutil.rmtree(entry, ignore_errors=True)
         partial.rename(entry)
     finally:

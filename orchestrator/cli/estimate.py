@@ -13,6 +13,7 @@ from orchestrator.cli.plan_tree import make_tree, shown_depth, tree_view
 from orchestrator.cli.printing import say_facts
 from orchestrator.plan import Plan, expected
 from orchestrator.plan.costs import CostModel, compiled_archs, forecast, forecast_rows, pace_of
+from orchestrator.results import other_images
 from orchestrator.spec import RECIPES, GridSpec, titles
 from tasks import TRAINING
 from tasks.store import Store
@@ -50,6 +51,7 @@ def grid_facts(
         "store": store.uri,
         "cells": len(grid.cells),
         "left_out": grid.omissions,
+        "other_images": other_images(store, spec, grid, finished),
         "cells_done": sum(key in finished for key in grid.cells.values()),
         "trials_per_cell": sorted({grid.trials(n) for n in grid.nodes.values() if n.kind == "select"}),
         "nodes": dict(Counter(grid.counts()) + to_come),
@@ -122,6 +124,7 @@ def _plan_rows(spec: GridSpec, facts: dict[str, Any], depth: int) -> dict[str, s
         if facts["left"]
         else "nothing",
         **forecast_rows(facts),
+        **({"images": "; ".join(facts["other_images"])} if facts["other_images"] else {}),
         "store": facts["store"],
     }
 

@@ -6,7 +6,7 @@ from core import models
 from core.errors import BadInput
 from core.models import check_digest
 from orchestrator import environment
-from orchestrator.results import known_grids
+from orchestrator.results import known_grids, with_digests
 from orchestrator.spec import GridSpec, grid_spec, with_overrides
 from tasks.store import Store
 
@@ -20,9 +20,10 @@ def open_grid(
     work is planned or begun for weights that do not fit their network.
     """
     spec, opened = _opened(verb, recipe, file, overrides, store)
-    if verb in ("run", "plan"):
+    afresh = verb in ("run", "plan")
+    if afresh:
         _check_weights(spec)
-    return spec, opened
+    return with_digests(opened, spec, afresh=afresh), opened
 
 
 def _check_weights(spec: GridSpec) -> None:

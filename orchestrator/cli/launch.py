@@ -16,7 +16,7 @@ from orchestrator.cli.printing import say_json, say_lines, say_sentences
 from orchestrator.plan import Frontier, Plan, State, expand, make_plan
 from orchestrator.plan.costs import CostModel, compiled_archs
 from orchestrator.report import print_found, read_grid
-from orchestrator.results import data_remarks, known_grids
+from orchestrator.results import data_remarks, known_grids, other_images
 from orchestrator.run import Clock, Driver, Progress, Summary, maintenance
 from orchestrator.spec import GridSpec
 from orchestrator.tracking import Mirror, tracking_uri
@@ -37,15 +37,16 @@ def run(spec: GridSpec, store: Store, options: Options, console: Console) -> int
 
 def _run(spec: GridSpec, grid: Plan, store: Store, options: Options, console: Console, say: Console) -> int:
     """The run itself, with the store's lease in hand. say: where lines go that are no result."""
-    failures = store.failures() if options.resume else {}
+    failures, unreadable = maintenance.readable_failures(store) if options.resume else ({}, [])
     settled = {} if options.retry_failed else _would_repeat(failures)
-    warnings = _prepare(grid, store, options, failures.keys() - settled.keys())
+    warnings = [*unreadable, *_prepare(grid, store, options, failures.keys() - settled.keys())]
     if not options.resume:
         grid = make_plan(spec)  # without what earlier searches came to
     other = known_grids.remember(store, spec, grid)
-    for line in (*grid.omissions, *warnings, *([other] if other else [])):
-        _yellow(say)(line)
     finished = store.finished()
+    images = other_images(store, spec, grid, finished)
+    for line in (*grid.omissions, *warnings, *images, *([other] if other else [])):
+        _yellow(say)(line)
     cost = cost_model(spec, grid, store, finished, allow_cpu=options.allow_cpu)
     failed = {key: record for key, record in settled.items() if key in grid.nodes}
     work = {key: cost.work(node) for key, node in grid.nodes.items()}

@@ -20,7 +20,7 @@ from tasks.store import Store, alive, read_lease
 
 WINDOW = timedelta(minutes=10)  # over which the present pace is taken
 _SHOWN = 10  # saved states that are looked at
-_STATE = re.compile(r"v1-(\d+)-")  # of what `tasks.nodes.unfinished` leaves
+_STATE = re.compile(r"v[12]-(\d+)-")  # of what `tasks.nodes.unfinished` leaves
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,8 @@ def _rows(facts: dict[str, Any]) -> dict[str, str]:
     if facts["saved_states"]:
         each = (f"{s['node']}: epoch {s['epoch']} of {s['epochs']}" for s in facts["saved_states"])
         rows["saved"] = "states of unfinished trainings: " + "; ".join(each)
+    if facts["other_images"]:
+        rows["images"] = "; ".join(facts["other_images"])
     if facts["other_grids"]:
         rows["also here"] = f"other grids: {', '.join(facts['other_grids'])}; --spec FILE reports on one"
     return rows | {"store": facts["store"]}

@@ -14,7 +14,7 @@ from orchestrator.cli.outcome import look_further, missing_lines, report_files
 from orchestrator.cli.printing import say_json, say_lines, say_sentences
 from orchestrator.cli.status import print_standing, standing
 from orchestrator.plan import expand, make_plan
-from orchestrator.results import data_remarks
+from orchestrator.results import data_remarks, other_images
 from orchestrator.spec import GridSpec
 from tasks.store import Lease, Store
 
@@ -56,7 +56,8 @@ def report(spec: GridSpec, store: Store, options: Options, console: Console) -> 
     if against:
         reporting.print_against(console, against)
     console.print()
-    say_sentences(console, missing_lines(found, store), "yellow")
+    images = other_images(store, spec, grid, store.finished())
+    say_sentences(console, [*images, *missing_lines(found, store)], "yellow")
     if files.startswith("needs "):
         console.print(f"report {files}", style="yellow", highlight=False, soft_wrap=True)
     if charts:

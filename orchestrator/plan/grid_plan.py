@@ -144,13 +144,14 @@ class _Builder:
     ) -> None:
         self.spec, self.settings, self.plan = spec, settings, plan
         limit = spec.data.limit.model_dump() if spec.data.limit else None
-        share = spec.data.test_share
-        carved = {} if share is None else {"test_share": share}
-        self.data = self._add("data", (), {"dataset": dataset, "limit": limit, **carved})
+        share, content = spec.data.test_share, spec.data.digests.get(dataset)
+        images: dict[str, Any] = {} if share is None else {"test_share": share}
+        images |= {"content": content} if content else {}
+        self.data = self._add("data", (), {"dataset": dataset, "limit": limit, **images})
         self.base: dict[str, Any] = {
             "dataset": dataset,
             "limit": limit,
-            **carved,
+            **images,
             "arch": arch,
             "quant": quant,
             "width": spec.width(arch),

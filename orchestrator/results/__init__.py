@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from orchestrator.results.known_grids import others as others
     from orchestrator.results.merged_rows import merged_files as merged_files, write_merged as write_merged
     from orchestrator.results.models import load_model as load_model
+    from orchestrator.results.other_images import (
+        other_images as other_images,
+        with_digests as with_digests,
+    )
     from orchestrator.results.parquet import as_table as as_table, compressed as compressed
     from orchestrator.results.reading import load_results as load_results, read_rows as read_rows
     from orchestrator.results.revisions import (

@@ -4,40 +4,43 @@ Results are shared by key; a grid's file is what its report is made from again.
 """
 
 import hashlib
-import json
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from core.errors import BadInput
+from core.seal import sealed, unsealed
 from orchestrator.plan import Plan, make_plan
 from orchestrator.spec import GridSpec, parse_spec
 from tasks import SCHEMA_VERSION, refuse_newer
 from tasks.store import Store, nearby
 
 LAST, FOLDER, MARKER = "spec.json", "grids", "version.json"
-_BESIDE = {"tracking", "resources", "needs_gpu", "weights_saw"}  # what changes no cell
+# what changes no cell
+_BESIDE: dict[str, Any] = {"tracking": True, "resources": True, "needs_gpu": True, "weights_saw": True}
 
 
 def grid_file(spec: GridSpec) -> str:
     """Name of a grid's own file; the same for two that differ in how they run alone."""
-    digest = hashlib.sha256(spec.model_dump_json(exclude=_BESIDE).encode()).hexdigest()[:8]
+    beside = (
+        _BESIDE if spec.data.digests else _BESIDE | {"data": {"digests": True}}
+    )  # grids from before there were any
+    digest = hashlib.sha256(spec.model_dump_json(exclude=beside).encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', spec.recipe)}-{digest}.json"
 
 
 def stored_values(store: Store) -> dict[str, Any] | None:
     """The grid that last ran in a store, as plain values; BadInput if it cannot be read."""
     try:
-        values = json.loads(store.get(LAST))
-    except (FileNotFoundError, NotADirectoryError):
+        return unsealed(store.get(LAST))
+    except FileNotFoundError:
         return None
     except ValueError as error:
         raise BadInput(
             f"{store.uri}/{LAST} cannot be read ({error}); name the grid with --recipe or --spec"
         ) from error
-    if not isinstance(values, dict):
-        raise BadInput(f"{store.uri}/{LAST} is no grid; name the grid with --recipe or --spec")
-    return values
 
 
 def stored_grid(store: Store) -> GridSpec | None:
@@ -58,8 +61,8 @@ def refuse_newer_store(store: Store) -> None:
     """Raises BadInput for a store that a later version has written to."""
     data = store.find(MARKER)
     try:
-        version = json.loads(data)["schema_version"] if data else None
-    except (ValueError, TypeError, KeyError):
+        version = unsealed(data)["schema_version"] if data else None
+    except (ValueError, KeyError):
         return  # whatever it is, the rows say their version too
     refuse_newer(version, f"store {store.uri}")
 
@@ -69,9 +72,9 @@ def remember(store: Store, spec: GridSpec, plan: Plan) -> str:
     before = _last(store)
     if before is not None:
         _put(store, grid_file(before), before)  # a store of a version that kept the last grid alone
-    store.put(MARKER, json.dumps({"schema_version": SCHEMA_VERSION}).encode())
+    store.put(MARKER, sealed({"schema_version": SCHEMA_VERSION}))
     _put(store, grid_file(spec), spec)
-    store.put(LAST, spec.model_dump_json(indent=1).encode())
+    store.put(LAST, _file(spec))
     if before is None or grid_file(before) == grid_file(spec):
         return ""
     others = len(make_plan(before).cells.keys() - plan.cells.keys())
@@ -95,6 +98,13 @@ def others(store: Store, spec: GridSpec) -> list[str]:
     return [f"{FOLDER}/{name}" for name in store.names(FOLDER) if name != grid_file(spec)]
 
 
+def all_grids(store: Store) -> Iterator[GridSpec]:
+    """Every grid that ran in a store, as far as this version understands it; the last one may come twice."""
+    for data in store.get_many([LAST, *(f"{FOLDER}/{name}" for name in store.names(FOLDER))]).values():
+        with suppress(ValueError):  # BadInput is one, too
+            yield parse_spec(unsealed(data or b""))
+
+
 def _last(store: Store) -> GridSpec | None:
     """The last grid; None also for one that cannot be read, which a run replaces."""
     try:
@@ -105,4 +115,8 @@ def _last(store: Store) -> GridSpec | None:
 
 def _put(store: Store, name: str, spec: GridSpec) -> None:
     if not store.exists(f"{FOLDER}/{name}"):
-        store.put(f"{FOLDER}/{name}", spec.model_dump_json(indent=1).encode())
+        store.put(f"{FOLDER}/{name}", _file(spec))
+
+
+def _file(spec: GridSpec) -> bytes:
+    return sealed(spec.model_dump(mode="json"), indent=1)

@@ -5,10 +5,7 @@ the parts they hold are removed, so a reader that lists the parts first misses n
 """
 
 import hashlib
-import io
 from collections.abc import Sequence
-
-import pyarrow as pa
 
 from orchestrator.results.parquet import Row, as_table, compressed, read_at_once, read_each
 from tasks import Newer
@@ -32,17 +29,22 @@ def read_merged(store: Store, moving: bool = True) -> tuple[dict[str, Row], list
     moving: raise Moved for a file that is listed but gone, instead of passing it over.
     """
     found: dict[str, Row] = {}
-    lines = []
+    lines, doubted = [], set()
     for name, data in store.get_many(merged_files(store)).items():
-        if data is None and moving:
+        if data is None and moving and not store.exists(name):
             raise Moved(name)
         if data is None:
+            if store.exists(name):  # a link, or a folder
+                lines.append(_set_aside(store, name))
             continue
         rows = _rows(data) if name == _name(data) else None
         if rows is None:
-            lines.append(_set_aside(store, name, data))
-        found |= {row["key"]: row for row in rows or ()}
-    return found, lines
+            lines.append(_set_aside(store, name))
+        for row in rows or ():
+            if found.setdefault(row["key"], row) != row:
+                doubted.add(row["key"])
+    # of two files that disagree one is an older copy: their nodes' manifests know
+    return {key: row for key, row in found.items() if key not in doubted}, lines
 
 
 def write_merged(store: Store, rows: Sequence[Row]) -> str:
@@ -55,14 +57,14 @@ def write_merged(store: Store, rows: Sequence[Row]) -> str:
 
 
 def _rows(data: bytes) -> list[Row] | None:
-    rows = read_at_once(io.BytesIO(data))
+    rows = read_at_once([data])
     if rows is not None:
         return rows
     try:
         return read_each(data)
     except Newer:
         raise
-    except (pa.ArrowException, OSError, ValueError):
+    except ValueError:
         return None
 
 
@@ -70,11 +72,10 @@ def _name(data: bytes) -> str:
     return f"{FOLDER}/{hashlib.sha256(data).hexdigest()}.parquet"
 
 
-def _set_aside(store: Store, name: str, data: bytes) -> str:
+def _set_aside(store: Store, name: str) -> str:
     line = f"{name} is corrupt: its rows are taken from the nodes' manifests"
     try:
-        store.put(f"quarantine/{name}", data)
-        store.remove(name)
+        store.set_aside(name)
     except OSError as error:
         return f"{line}; the store cannot be repaired ({error.strerror or error})"
     return f"{line}, and the file has moved to quarantine/"

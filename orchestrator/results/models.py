@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from core import checkpoint
@@ -90,10 +91,12 @@ def load_node(store: Store, key: str, device: torch.device) -> nn.Module:
         if checkpoint.WEIGHTS in store.manifest(key).removed:
             raise BadInput(f"the weights of {key[:12]} were not kept: run the grid again with --set keep=all")
         weights = checkpoint.unpack(store.read(key, checkpoint.WEIGHTS))
+        node = store.nodes([key])[key]
+        classes = store.manifest(node.parents[0]).facts["classes"]
     except Corrupt as error:
+        with suppress(OSError):  # a store that may only be read keeps it
+            store.quarantine(error.key)
         raise BadInput(f"{error}; the grid's command, given again, computes it anew") from error
-    node = store.nodes([key])[key]
-    classes = store.manifest(node.parents[0]).facts["classes"]
     model = warm.blank_model(node.inputs, classes, device)
     model.load_state_dict(weights)
     return model.eval()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks import SCHEMA, Record, from_parquet, refuse_newer
+from core.metrics import FIGURES
+from tasks import REVISIONS, SCHEMA, Record, from_parquet, refuse_newer
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,8 +37,8 @@ def compressed(table: pa.Table) -> bytes:
     return buffer.getvalue()
 
 
-def read_at_once(sources: list[str] | io.BytesIO) -> list[Row] | None:
-    """The rows of local files, or of one in memory, through polars; None if that fails for any of them.
+def read_at_once(files: Sequence[bytes]) -> list[Row] | None:
+    """The rows of files whose digests are right, through polars; None if that fails for any of them.
 
     It takes a fraction of a second for thousands of files. A column that a file does not have is None in its
     rows, and one that only a later version knows is left out.
@@ -46,11 +47,16 @@ def read_at_once(sources: list[str] | io.BytesIO) -> list[Row] | None:
         import polars as pl
 
         scan = pl.scan_parquet(
-            sources, schema=_types(SCHEMA), glob=False, missing_columns="insert", extra_columns="ignore"
+            list(files), schema=_types(SCHEMA), glob=False, missing_columns="insert", extra_columns="ignore"
         )
-        return scan.collect().to_dicts()
-    except Exception:  # not installed, or a file is corrupt: whoever asks looks at each by itself
+        rows = scan.collect().to_dicts()
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except (
+        BaseException
+    ):  # not installed, or a file is corrupt, at which it may also panic: look at each by itself
         return None
+    return rows if all(map(sound, rows)) else None
 
 
 def _types(schema: pa.Schema) -> "pl.Schema":
@@ -63,7 +69,7 @@ def _types(schema: pa.Schema) -> "pl.Schema":
 
 
 def read_each(data: bytes) -> list[Row]:
-    """The rows of one file, each checked; ValueError or pyarrow.ArrowException for what holds no rows.
+    """The rows of one file, each checked; ValueError for what holds no rows, or other ones than were written.
 
     Raises Newer for a row of a later schema.
     """
@@ -72,4 +78,15 @@ def read_each(data: bytes) -> list[Row]:
 
 def _checked(row: Row) -> Row:
     refuse_newer(row.get("schema_version"), f"node {str(row.get('key'))[:12]}")
-    return Record.model_validate({name: row[name] for name in SCHEMA.names if name in row}).model_dump()
+    found = Record.model_validate({name: row[name] for name in SCHEMA.names if name in row}).model_dump()
+    if not sound(found):
+        raise ValueError("its row is none of a finished or failed node")
+    return found
+
+
+def sound(row: Row) -> bool:
+    """Whether a row has what every reader counts on: a kind, an end, and for a finished measurement its figures."""
+    if row["kind"] not in REVISIONS or row["status"] not in ("done", "failed"):
+        return False
+    measured = row["status"] == "done" and row["kind"] in ("evaluate", "select")
+    return not measured or all(row[name] is not None for name in FIGURES)

@@ -1,14 +1,12 @@
 """Reading results back: every row of a store, with broken parts repaired on the way."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
-
-import pyarrow as pa
 
 from orchestrator.results.merged_rows import Moved, read_merged
 from orchestrator.results.parquet import Row, as_table, read_at_once, read_each
-from tasks import Newer, Record, refuse_newer, to_parquet
-from tasks.store import Store
+from tasks import Newer, Record, refuse_newer
+from tasks.store import Fingerprint, Store, fingerprint
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,12 +53,12 @@ def _read_rows(
     """moving: raise Moved for a file that is listed but gone, instead of taking it for a broken one."""
     # In this order: a node has its row before it is finished, and a merged row before its part is removed.
     finished = store.finished()
-    parts = {n.removesuffix(".parquet") for n in store.names("parts") if n.endswith(".parquet")}
+    parts = store.parts()
     merged, lines = read_merged(store, moving)
     wanted = (parts | finished) if keys is None else (parts | finished).intersection(keys)
-    rows, broken = _scan(store, sorted(wanted & parts), moving)
+    rows, broken = _scan(store, sorted(wanted & parts), finished, moving)
     found = {key: merged[key] for key in wanted - parts if key in merged} | {row["key"]: row for row in rows}
-    why = dict.fromkeys(wanted - parts - merged.keys(), "is missing") | dict.fromkeys(broken, "is corrupt")
+    why = dict.fromkeys(wanted - parts - merged.keys(), "is missing") | broken
     refuse_newer(max((row["schema_version"] or 0 for row in found.values()), default=0), f"store {store.uri}")
     why |= {
         key: "holds a failure of a node that is finished"
@@ -72,7 +70,7 @@ def _read_rows(
     told = {key for key, reason in why.items() if lines and reason == "is missing"}
     for key in sorted(why):
         record = manifests[key].record if key in manifests else None
-        line = _repaired(store, key, record, why[key], broken.get(key))
+        line = _repaired(store, key, record, why[key])
         if key not in told:
             lines.append(line)
         found.pop(key, None)
@@ -81,32 +79,59 @@ def _read_rows(
     return [found[key] for key in sorted(found)], lines
 
 
-def _scan(store: Store, keys: list[str], moving: bool) -> tuple[list[Row], dict[str, bytes]]:
-    """The rows of parts; what cannot be read as one good row comes back as bytes by key."""
-    if not keys:
-        return [], {}
-    if store.local:
-        rows = read_at_once([store.path(f"parts/{key}.parquet") for key in keys])
-        if rows is not None and [row["key"] for row in rows] == keys:
-            return rows, {}
-    return _scan_each(store, keys, moving)
+def _scan(
+    store: Store, keys: list[str], finished: Collection[str], moving: bool
+) -> tuple[list[Row], dict[str, str]]:
+    """The rows of parts, and why of the others by key.
+
+    A part that is what its node's manifest names is read with all others like it, every other one by itself.
+    """
+    contents = _contents(store, keys, moving)
+    named = store.parts_named(key for key in keys if key in finished)
+    good = [key for key in keys if named.get(key) == fingerprint(contents[key] or b"")]
+    rows = read_at_once([contents[key] or b"" for key in good])
+    if rows is None or [row["key"] for row in rows] != good:
+        good, rows = [], []
+    each, broken = _scan_each({key: contents[key] for key in keys if key not in set(good)}, named)
+    doubted = _unlike(store, {row["key"]: row for row in each if row["key"] in finished})
+    return [*rows, *(row for row in each if row["key"] not in doubted)], broken | doubted
 
 
-def _scan_each(store: Store, keys: list[str], moving: bool) -> tuple[list[Row], dict[str, bytes]]:
+def _contents(store: Store, keys: list[str], moving: bool) -> dict[str, bytes | None]:
+    """The bytes of parts; None for one that is there but no plain file."""
     names = {key: f"parts/{key}.parquet" for key in keys}
     contents = store.get_many(names.values())  # one round trip on object stores
-    rows, broken = [], {}
-    for key, name in names.items():
-        data = contents[name]
-        if data is None and moving:
+    for name, data in contents.items():
+        if data is None and moving and not store.exists(name):
             raise Moved(name)
+    return {key: contents[name] for key, name in names.items()}
+
+
+def _scan_each(
+    contents: dict[str, bytes | None], named: Mapping[str, Fingerprint | None]
+) -> tuple[list[Row], dict[str, str]]:
+    """Parts one by one. named: what their nodes' manifests name, None where an older one names nothing."""
+    rows, broken = [], {}
+    for key, data in contents.items():
         try:
-            rows.append(_only_row(key, data or b""))
+            row = _only_row(key, data or b"")
         except Newer:
             raise
-        except (pa.ArrowException, OSError, ValueError):
-            broken[key] = data or b""
+        except ValueError:
+            broken[key] = "is corrupt"
+            continue
+        if named.get(key) in (None, fingerprint(data or b"")):
+            rows.append(row)
+        else:
+            broken[key] = "is not the one that its manifest names"
     return rows, broken
+
+
+def _unlike(store: Store, rows: Mapping[str, Row]) -> dict[str, str]:
+    """Of finished nodes' rows those that are not the one in the manifest, from before manifests named parts."""
+    manifests = store.manifests(rows, broken={})
+    differ = (key for key, found in manifests.items() if found.record.model_dump() != rows[key])
+    return dict.fromkeys(differ, "is not the row that its manifest holds")
 
 
 def _only_row(key: str, data: bytes) -> Row:
@@ -117,18 +142,17 @@ def _only_row(key: str, data: bytes) -> Row:
     return row
 
 
-def _repaired(store: Store, key: str, record: Record | None, why: str, data: bytes | None) -> str:
+def _repaired(store: Store, key: str, record: Record | None, why: str) -> str:
     """Writes the row that a finished node's manifest holds to its part again; returns the line that says so."""
     name, line = f"parts/{key}.parquet", f"{key[:12]}: its part {why}"
     try:
-        if data is not None:
-            store.put(f"quarantine/{name}", data)
+        if store.exists(name):
+            store.set_aside(name)
             line += ", moved to quarantine/"
         if record is None:
-            store.remove(name)
             line += "; its row is gone until the node is computed again"
         else:
-            store.put(name, to_parquet(record))
+            store.restore_part(key, record)
             line += "; written again from its manifest"
     except OSError as error:
         line += f"; the store cannot be repaired ({error.strerror or error})"

@@ -18,7 +18,7 @@ from orchestrator.search import Halving, drop_states, finish
 from orchestrator.spec import GridSpec
 from tasks import TRAINING, Candidate, Job, Node, Outcome, Place, Record, Unavailable
 from tasks.executors import Executor
-from tasks.store import Store
+from tasks.store import Corrupt, Store
 
 _CORRUPT_LIMIT = 3  # a file that breaks more often than this has a broken disk behind it
 
@@ -158,6 +158,13 @@ class Driver:
         """Begins the searches that may, and takes each as far as the gaps at hand allow."""
         if self._stage is not None:
             return
+        try:
+            self._search_on()
+        except Corrupt as error:
+            if not self.heal(error.key, str(error)):
+                raise Unavailable(f"store {self.store.uri}: {error}, again and again") from error
+
+    def _search_on(self) -> None:
         for node in self.frontier.next_searches():
             self._halvings[node.key] = Halving(node, self.store)
             self.take_in(self._halvings[node.key].wanted)

@@ -1,5 +1,6 @@
 """Care of a store between nodes: what is broken is set aside, what lost a selection is removed."""
 
+import os
 import time
 from collections.abc import Collection
 from contextlib import suppress
@@ -8,7 +9,7 @@ from pathlib import Path
 from core.checkpoint import WEIGHTS
 from orchestrator.plan import Plan
 from orchestrator.results import merged_files, read_rows, write_merged
-from tasks import Node
+from tasks import Node, Record
 from tasks.store import Corrupt, Store
 
 _LEFT = 3600.0  # seconds; a write takes a few, or at most the minute for which it is tried again
@@ -26,19 +27,32 @@ def quarantine_broken(store: Store, keys: Collection[str]) -> list[str]:
             found = sizes.get(f"{key}/{name}")
             if name not in manifest.removed and found != expected["bytes"]:
                 broken[key] = Corrupt(key, name, f"has {found or 0} of {expected['bytes']} bytes")
+    linked = [key for key in keys if key not in broken and store.is_link(f"artifacts/{key}")]
+    broken |= {key: Corrupt(key, "artifacts folder", "is a link out of the store") for key in linked}
     for key in broken:
         store.quarantine(key)
     return [f"quarantined, will be computed again: {broken[key]}" for key in sorted(broken)]
+
+
+def readable_failures(store: Store) -> tuple[dict[str, Record], list[str]]:
+    """The failed nodes; what is no failure among their files goes to quarantine/, with a line for each."""
+    broken: dict[str, str] = {}
+    found = store.failures(broken)
+    for name in broken:
+        store.set_aside(name)
+    said = "cannot be read and has moved to quarantine/, its node is tried again"
+    return found, [f"{name} {said} ({why:.120})" for name, why in sorted(broken.items())]
 
 
 def remove_leftovers(store: Store) -> None:
     """Removes what killed writers left of files they had begun: hidden, and untouched for an hour."""
     if not store.local:
         return  # an object store shows nothing of a write before its end
-    for path in Path(store.root).rglob(".*"):
-        with suppress(FileNotFoundError):  # another process may have finished it meanwhile
-            if path.suffix in (".tmp", ".new") and time.time() - path.stat().st_mtime > _LEFT:
-                path.unlink()
+    for folder, _, names in os.walk(store.root):  # follows no links
+        for path in (Path(folder, name) for name in names if name.startswith(".")):
+            with suppress(FileNotFoundError):  # another process may have finished it meanwhile
+                if path.suffix in (".tmp", ".new") and time.time() - path.lstat().st_mtime > _LEFT:
+                    path.unlink()
 
 
 def compact(store: Store) -> tuple[int, int]:
@@ -62,10 +76,18 @@ def keep_selected_only(store: Store, plan: Plan, select: Node) -> str | None:
     """Removes the weights of a cell's losing trials; their predictions stay.
 
     A trial that another selection in this store chose is kept. Returns the chosen trial's key if its own
-    weights are gone because an earlier selection, over other trials, had dropped them.
+    weights are gone because an earlier selection, over other trials, had dropped them. Leaves everything where a
+    manifest is broken meanwhile: the next run finds that.
     """
+    with suppress(Corrupt):
+        return _keep_selected_only(store, plan, select)
+    return None
+
+
+def _keep_selected_only(store: Store, plan: Plan, select: Node) -> str | None:
     chosen = store.manifest(select.key).record.model
-    assert chosen is not None
+    if chosen not in plan.nodes:
+        raise Corrupt(select.key, "manifest", "names a model that is no node of this grid")
     store.keep(chosen)
     kept = store.kept()
     finished = store.finished()

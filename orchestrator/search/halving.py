@@ -5,7 +5,7 @@ from collections.abc import Callable
 from orchestrator.plan import Ledger, Part, Search, halving, parts, schedule
 from tasks import Candidate, Node, Record
 from tasks.nodes import candidate, deciding_gap
-from tasks.store import Store
+from tasks.store import Corrupt, Store
 
 
 class Halving:
@@ -22,11 +22,18 @@ class Halving:
         self._want(next(self._decisions))
 
     def step(self, settled: Callable[[str], bool]) -> bool:
-        """Takes in the gaps once all are there; False if some are not, or the search is over."""
+        """Takes in the gaps once all are there; False if some are not, or the search is over.
+
+        Raises Corrupt for an evaluation that is there and broken: it is no failed trial.
+        """
         keys = {trial: measured.key for (trial, _), (_, measured) in self._parts.items()}
         if self.over or not all(map(settled, keys.values())):
             return False
-        found = self._store.manifests(keys.values(), broken={})
+        broken: dict[str, Corrupt] = {}
+        found = self._store.manifests(keys.values(), broken)
+        for error in broken.values():
+            if not error.missing:  # a trial that failed has left none
+                raise error
         gaps = {trial: self._gap(found[key].record) if key in found else None for trial, key in keys.items()}
         try:
             self._want(self._decisions.send(gaps))

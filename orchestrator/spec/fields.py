@@ -50,6 +50,8 @@ class DataSpec(Part):
 
     download: fetch what is missing. augment: crop and flip while training. test_share: share of the training images
     that becomes the test split of a data set without one, the same images for every seed.
+    digests: SHA-256 of the decoded images by data set, for those that are known by no publisher: two folders of one
+    name are two data sets. Found out where the images lie; where only workers have them, it may be given.
     """
 
     root: str | None = None
@@ -58,6 +60,7 @@ class DataSpec(Part):
     download: bool = False
     augment: bool = True
     test_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    digests: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=dict)
 
 
 class SearchSpec(Part):

@@ -39,6 +39,7 @@ def _from_file(file: Path) -> dict[str, Any]:
         raise BadInput(f"--spec {file}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise BadInput(f"--spec {file}: a grid is a mapping of fields, this is {type(values).__name__}")
+    values.pop("seal", None)  # a grid out of a store, which a person may have changed
     return {"recipe": file.stem, **values}
 
 

@@ -9,6 +9,7 @@ from core.door import door
 
 if TYPE_CHECKING:
     from tasks.nodes.failures import attempt as attempt, failed as failed
+    from tasks.nodes.folders import data_folders as data_folders
     from tasks.nodes.measuring import candidate as candidate, deciding_gap as deciding_gap
     from tasks.nodes.provenance import COORDINATES as COORDINATES, base_record as base_record, now as now
     from tasks.nodes.training import node_data as node_data

@@ -25,8 +25,12 @@ from tasks.store import Store
 
 
 def prepare_data(node: Node, place: Place, _store: Store) -> Result:
-    """Decodes the data set into this machine's cache; keeps its digest, to which all workers are held."""
+    """Decodes the data set into this machine's cache; keeps its digest, to which all workers are held.
+
+    With `content` the images must be those of that digest.
+    """
     data = warm.device_data(place, {**node.inputs, "augment": False})
+    _check_digest(node, data, node.inputs.get("content", data.digest))
     said = {"source": data.source, "remarks": list(data.remarks)}
     facts = {"digest": data.digest, "classes": data.classes, **said}
     return Result({}, facts, {"retain_count": len(data.train), "test_count": len(data.test)})
@@ -183,13 +187,16 @@ def _model_result(
 def node_data(node: Node, place: Place, store: Store) -> warm.DeviceData:
     """The node's images, which must be the ones the store's data node saw."""
     data = warm.device_data(place, node.inputs)
-    expected = store.manifest(node.parents[0]).facts["digest"]
+    _check_digest(node, data, store.manifest(node.parents[0]).facts["digest"])
+    return data
+
+
+def _check_digest(node: Node, data: warm.DeviceData, expected: str) -> None:
     if data.digest != expected:
         raise BadInput(
             f"the {node.inputs['dataset']} images here (digest {data.digest[:12]}) are not those this store was made"
             f" from ({expected[:12]}): use the same files, or another --store"
         )
-    return data
 
 
 def node_generator(inputs: dict[str, object], role: str) -> torch.Generator:

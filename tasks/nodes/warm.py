@@ -21,6 +21,7 @@ from core.train import Forward, compiled, plain
 from core.unlearn import Memory, Shared
 from tasks.job import Place
 from tasks.node import Node
+from tasks.nodes.folders import data_folders
 from tasks.store import Store
 
 KEPT = "kept.safetensors"  # what a method's part in an original's training left
@@ -57,18 +58,10 @@ def device_data(place: Place, inputs: dict[str, Any]) -> DeviceData:
         json.dumps(inputs["limit"]),
         inputs.get("test_share"),
         inputs["augment"],
-        Path(place.data_root) if place.data_root else _user_cache() / "data",
-        Path(place.cache) if place.cache else _user_cache() / "decoded",
+        *data_folders(place.data_root, place.cache),
         place.download,
         device_of(place),
     )
-
-
-def _user_cache() -> Path:
-    # not on every GPU image, and not needed where both folders are named
-    from platformdirs import user_cache_path
-
-    return user_cache_path("unlearn-grid")
 
 
 @lru_cache(maxsize=2)

@@ -9,7 +9,13 @@ from core.door import door
 
 if TYPE_CHECKING:
     from tasks.store.lease import Lease as Lease, alive as alive, read_lease as read_lease
-    from tasks.store.store import Corrupt as Corrupt, Manifest as Manifest, Store as Store
+    from tasks.store.manifest import (
+        Corrupt as Corrupt,
+        Fingerprint as Fingerprint,
+        Manifest as Manifest,
+        fingerprint as fingerprint,
+    )
+    from tasks.store.store import Store as Store
     from tasks.store.uri import nearby as nearby, public as public, scrub as scrub
 else:
     __getattr__, __dir__, __all__ = door(__name__, __file__)

@@ -15,6 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 from core.checkpoint import write_atomically
 from core.errors import BadInput
 from tasks.errors import Unavailable
+from tasks.store import local
 from tasks.store.uri import one_line, open_uri, public
 
 PATIENCE = 60.0  # seconds for which a full disk or a storage that is away is tried again
@@ -49,10 +50,13 @@ class Files:
         Waits for a full disk or a storage that is away; raises Unavailable when patience is over.
         """
         path = self.path(name)
-        if self.local:
-            self._patiently(lambda: write_atomically(Path(path), data))
-        else:
-            self._patiently(lambda: self.fs.pipe_file(path, data))
+        try:
+            if self.local:
+                self._patiently(lambda: local.write_file(self.root, path, data))
+            else:
+                self._patiently(lambda: self.fs.pipe_file(path, data))
+        except _FINAL as error:  # a file in the place of the store's own folder, say
+            raise Unavailable(f"store {self.uri}: {name}: {one_line(error, self.address)}") from error
 
     def create(self, name: str, data: bytes) -> bool:
         """Writes a file that is not there yet; False if there is one. Of several writers at once, one wins.
@@ -75,8 +79,9 @@ class Files:
 
     def get(self, name: str) -> bytes:
         """A file's bytes; FileNotFoundError if there is none, Unavailable if the storage does not answer."""
-        path = self.path(name)
-        data: bytes = self._patiently(lambda: self.fs.cat_file(path))
+        data = self.find(name)
+        if data is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file in the store", name)
         return data
 
     def find(self, name: str) -> bytes | None:
@@ -87,7 +92,8 @@ class Files:
         """The bytes of several files, None for those that are not there; one round trip on object stores."""
         paths = {name: self.path(name) for name in names}
         if self.local:
-            return {name: self._patiently(partial(_bytes_or_none, p)) for name, p in paths.items()}
+            read = partial(local.read_file, self.root)
+            return {name: self._patiently(partial(read, path)) for name, path in paths.items()}
         found = self._patiently(lambda: self._cat(list(paths.values())))
         return {name: found.get(path) for name, path in paths.items()}
 
@@ -101,6 +107,8 @@ class Files:
     def names(self, folder: str) -> list[str]:
         """File names directly in a folder of the store, unfinished writes left out."""
         path = self.path(folder)
+        if self.local and local.behind_link(self.root, f"{path}/"):
+            return []
         # fsspec looks at every file of a folder, if only for its name
         ls = partial(os.listdir, path) if self.local else partial(self.fs.ls, path, detail=False)
         try:
@@ -111,13 +119,22 @@ class Files:
         return sorted(name for name in names if not name.startswith("."))
 
     def exists(self, name: str) -> bool:
-        """Whether there is a file or folder."""
+        """Whether there is a file or folder, or a link of whatever kind."""
         path = self.path(name)
+        if self.local:
+            return os.path.lexists(path)
         return bool(self._patiently(lambda: self.fs.exists(path)))
+
+    def is_link(self, name: str) -> bool:
+        """Whether a name is a link; object stores have none."""
+        return self.local and Path(self.path(name)).is_symlink()
 
     def remove(self, name: str) -> None:
         """Removes a file or folder if it is there."""
         path = self.path(name)
+        if self.local:
+            self._patiently(lambda: local.remove(self.root, path))
+            return
 
         def gone() -> None:
             while self.fs.exists(path):
@@ -132,7 +149,7 @@ class Files:
         paths = [self.path(name) for name in names]
         if self.local:
             for path in paths:
-                self._patiently(partial(Path(path).unlink, missing_ok=True))
+                self._patiently(partial(local.remove, self.root, path))
         elif paths:
             with suppress(FileNotFoundError):
                 self._patiently(lambda: self.fs.rm(paths))
@@ -140,6 +157,9 @@ class Files:
     def sizes(self, folder: str) -> dict[str, int]:
         """Bytes of every file below a folder, by its name in there, in one listing."""
         root = self.path(folder)
+        if self.local:
+            found_here: dict[str, int] = self._patiently(lambda: local.sizes(root))
+            return found_here
         try:
             found = self._patiently(lambda: self.fs.find(root, detail=True))
         except FileNotFoundError:
@@ -148,15 +168,19 @@ class Files:
         return {path[start:]: int(info["size"]) for path, info in found.items()}
 
     def move(self, name: str, to: str) -> None:
-        """Moves a file, or every file of a folder, one after the other; files in the way are replaced."""
+        """Moves a file, or a folder with all that is in it; what is in the way is replaced."""
         source, target = self.path(name), self.path(to)
+        if self.local:
+            self._patiently(lambda: local.move(self.root, source, target))
+            return
         for path in self._patiently(lambda: self.fs.find(source)):
-            goal = target + path[len(source) :]
-            if self.local:
-                Path(goal).parent.mkdir(parents=True, exist_ok=True)
-                Path(path).replace(goal)
-            else:
-                self._patiently(partial(self.fs.mv, path, goal))
+            self._patiently(partial(self.fs.mv, path, target + path[len(source) :]))
+
+    def set_aside(self, name: str) -> None:
+        """Moves a file, a folder or a link to quarantine/, in the place of an earlier one of its name."""
+        if self.exists(name):
+            self.remove(f"quarantine/{name}")
+            self.move(name, f"quarantine/{name}")
 
     def check_readable(self) -> None:
         """Raises BadInput if the storage does not answer, or not to us."""
@@ -214,14 +238,6 @@ def _as_os_errors() -> Iterator[None]:
         if isinstance(error, OSError) or type(error).__module__ == "builtins":
             raise
         raise OSError(str(error)) from error
-
-
-def _bytes_or_none(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123  (a Path of each of thousands costs more than reading it)
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
 
 
 def _link_atomically(path: Path, data: bytes) -> None:

@@ -14,11 +14,14 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from core.errors import BadInput
 from tasks.store.files import Files
 
 NAME = "lease.json"
 BEAT = 5.0  # seconds between two signs of life
+_SINCE = "%Y-%m-%d %H:%M:%S UTC"
 STALE = 60.0  # a lease of another machine without a sign of life for this long belongs to nobody
 
 
@@ -45,9 +48,12 @@ class Holder:
         return json.dumps(asdict(self), indent=1).encode()
 
 
+_HOLDER = TypeAdapter(Holder)
+
+
 def this_driver() -> Holder:
     """A new lease of this process."""
-    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    since = datetime.now(UTC).strftime(_SINCE)
     host, pid = socket.gethostname(), os.getpid()
     return Holder(uuid.uuid4().hex, host, pid, _machine(), _born(pid), since, 0, time.time())
 
@@ -55,10 +61,11 @@ def this_driver() -> Holder:
 def read_lease(files: Files) -> Holder | None:
     """Who holds the store, dead or alive; None for nobody, and for a lease that cannot be understood."""
     try:
-        found = Holder(**json.loads(files.get(NAME)))
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+        found: Holder = _HOLDER.validate_json(files.get(NAME))
+        datetime.strptime(found.since, _SINCE)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return found if isinstance(found.pid, int) and isinstance(found.at, int | float) else None
+    return found
 
 
 def alive(files: Files, holder: Holder, *, patient: bool = True) -> bool:

@@ -13,57 +13,29 @@ spec.json              the grid that ran here last
 grids/<name>.json      every grid that ran here (see orchestrator.results.known_grids)
 version.json           the newest version of the row schema that wrote here
 lease.json             the driver that works on it now (see tasks.store.lease)
+
+All of it is a stranger's data, and read as such. Manifests, failures and grids carry a seal (core.seal), a manifest
+names the SHA-256 of the node's part and files, merged rows and saved states are named by theirs, and a part holds
+its row's: what was altered, cut, swapped or put back is found when it is read. Files from before that still read,
+with the checks that they allow. Links are not followed (tasks.store.local).
 """
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from pydantic import TypeAdapter
-from pydantic_core import from_json
-
 from core.errors import BadInput
+from core.seal import sealed, unsealed
 from tasks.node import Node
-from tasks.record import Record, refuse_newer, to_parquet
+from tasks.record import Newer, Record, refuse_newer, to_parquet
+from tasks.store import manifest
 from tasks.store.files import Files
+from tasks.store.manifest import MISSING, Corrupt, Fingerprint, Manifest, fingerprint
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[\w-][\w.-]*")
-_MISSING = "is missing"
-
-
-class Corrupt(Exception):
-    """A finished node's file is missing or is not what its manifest says."""
-
-    def __init__(self, key: str, name: str, why: str) -> None:
-        super().__init__(f"{name} of node {key[:12]} {why}")
-        self.key, self.name, self.why = key, name, why
-
-    @property
-    def missing(self) -> bool:
-        """Whether there is no such file at all."""
-        return self.why == _MISSING
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Corrupt, (self.key, self.name, self.why)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a finished node left: its files with size and SHA-256, small facts, and its row."""
-
-    key: str
-    files: dict[str, dict[str, Any]]
-    facts: dict[str, Any]
-    record: Record
-    removed: tuple[str, ...] = ()
-
-
-_MANIFEST = TypeAdapter(Manifest)
 
 
 class Store(Files):
@@ -72,6 +44,10 @@ class Store(Files):
     def finished(self) -> set[str]:
         """Keys of the finished nodes."""
         return self._keys("manifests", ".json")
+
+    def parts(self) -> set[str]:
+        """Keys of the nodes that have a part: finished, failed, or to be computed again."""
+        return self._keys("parts", ".parquet")
 
     def commit(
         self, node: Node, files: Mapping[str, bytes], facts: Mapping[str, Any], record: Record
@@ -83,17 +59,9 @@ class Store(Files):
         key = _key(node.key)
         for name, data in files.items():
             self.put(f"artifacts/{key}/{_name(name)}", data)
-        self.put(f"parts/{key}.parquet", to_parquet(record))
-        manifest = {
-            "key": key,
-            "kind": node.kind,
-            "parents": node.parents,
-            "inputs": node.inputs,
-            "files": {name: _fingerprint(data) for name, data in files.items()},
-            "facts": dict(facts),
-            "record": record.model_dump(mode="json"),
-        }
-        self.put(f"manifests/{key}.json", json.dumps(manifest).encode())
+        part = to_parquet(record)
+        self.put(f"parts/{key}.parquet", part)
+        self.put(f"manifests/{key}.json", manifest.packed(node, files, facts, record, part))
         self.remove(f"failures/{key}.json")
         self.remove(self.partial(key))
 
@@ -111,7 +79,7 @@ class Store(Files):
         contents, found = self.get_many(names.values()), {}
         for key, name in names.items():
             try:
-                found[key] = _parsed(key, contents[name])
+                found[key] = manifest.parsed(key, contents[name])
             except Corrupt as error:
                 if broken is None:
                     raise
@@ -120,12 +88,21 @@ class Store(Files):
 
     def nodes(self, keys: Iterable[str]) -> dict[str, Node]:
         """Finished nodes as their manifests describe them; those whose manifest is missing or broken are left out."""
+        names = {key: f"manifests/{_key(key)}.json" for key in keys}
+        contents = self.get_many(names.values())
+        found = {key: manifest.described(key, contents[name]) for key, name in names.items()}
+        return {key: node for key, node in found.items() if node is not None}
+
+    def parts_named(self, keys: Iterable[str]) -> dict[str, Fingerprint | None]:
+        """The fingerprints that manifests name of their nodes' parts, None in those of an older version.
+
+        Nodes whose manifest is missing or broken are left out.
+        """
         names, found = {key: f"manifests/{_key(key)}.json" for key in keys}, {}
         contents = self.get_many(names.values())
         for key, name in names.items():
-            with suppress(ValueError, KeyError, TypeError):
-                raw = from_json(contents[name] or b"")
-                found[key] = Node(raw["kind"], key, tuple(raw["parents"]), dict(raw["inputs"]))
+            with suppress(ValueError):
+                found[key] = manifest.part_named(key, contents[name])
         return found
 
     def read(self, key: str, name: str) -> bytes:
@@ -136,8 +113,8 @@ class Store(Files):
         try:
             data = self.get(f"artifacts/{_key(key)}/{_name(name)}")
         except FileNotFoundError as error:
-            raise Corrupt(key, name, _MISSING) from error
-        if _fingerprint(data) != expected:
+            raise Corrupt(key, name, MISSING) from error
+        if fingerprint(data) != expected:
             raise Corrupt(key, name, f"is not what was written ({len(data)} of {expected['bytes']} bytes)")
         return data
 
@@ -147,15 +124,26 @@ class Store(Files):
 
     def drop_file(self, key: str, name: str) -> None:
         """Removes one file of a finished node on purpose, after noting it in the manifest."""
-        manifest = f"manifests/{_key(key)}.json"
-        data = self.find(manifest)
-        if data is None:  # set aside meanwhile
-            return
-        raw = json.loads(data)
-        if name in raw["files"] and name not in raw.get("removed", ()):
-            raw["removed"] = [*raw.get("removed", ()), name]
-            self.put(manifest, json.dumps(raw).encode())
-        self.remove(f"artifacts/{key}/{_name(name)}")
+        if self._amend(key, partial(_noted, name)):
+            self.remove(f"artifacts/{key}/{_name(name)}")
+
+    def restore_part(self, key: str, record: Record) -> None:
+        """Writes a finished node's part again from the row that its manifest holds, and has the manifest name it."""
+        part = to_parquet(record)
+        self.put(f"parts/{_key(key)}.parquet", part)
+        self._amend(key, lambda _: {"part": fingerprint(part)})
+
+    def _amend(self, key: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
+        """Changes fields of a manifest; False for one that is gone or broken, which a run sets aside."""
+        name = f"manifests/{_key(key)}.json"
+        try:
+            values = unsealed(self.find(name) or b"")
+            changed = values | change(values)
+        except (ValueError, TypeError):
+            return False
+        if changed != values:
+            self.put(name, sealed(changed))
+        return True
 
     def keep(self, key: str) -> None:
         """Notes that a selection chose this trial: its weights stay."""
@@ -169,17 +157,14 @@ class Store(Files):
         """Makes a node unfinished; its row and files stay until it is computed again."""
         part = f"parts/{_key(key)}.parquet"
         if not self.exists(part):  # merged rows are those of finished nodes
-            for manifest in self.manifests([key], broken={}).values():
-                self.put(part, to_parquet(manifest.record))
+            for found in self.manifests([key], broken={}).values():
+                self.put(part, to_parquet(found.record))
         self.remove(f"manifests/{key}.json")
 
     def quarantine(self, key: str) -> None:
         """Moves everything a node left out of the way, its manifest first, so that it is computed again."""
         for name in (f"manifests/{_key(key)}.json", f"parts/{key}.parquet", f"artifacts/{key}"):
-            if self.exists(name):
-                self.remove(f"quarantine/{name}")
-                self.move(name, f"quarantine/{name}")
-                self.remove(name)  # the empty folder, where there are folders
+            self.set_aside(name)
 
     # failures
 
@@ -189,48 +174,40 @@ class Store(Files):
             return
         self.put(f"logs/{record.key}.log", trace.encode())
         self.put(f"parts/{record.key}.parquet", to_parquet(record))
-        self.put(f"failures/{record.key}.json", record.model_dump_json().encode())
+        self.put(f"failures/{record.key}.json", sealed(record.model_dump(mode="json")))
         if record.error_kind == "numeric":  # going on from there would diverge again
             self.remove(self.partial(record.key))
 
-    def failures(self) -> dict[str, Record]:
-        """Failed nodes by key."""
+    def failures(self, broken: dict[str, str] | None = None) -> dict[str, Record]:
+        """Failed nodes by key. Why a file is none is added to `broken`, by its name; Newer for a later version's."""
         names = {key: f"failures/{key}.json" for key in self._keys("failures", ".json")}
-        contents = self.get_many(names.values())
-        found = {key: contents[name] for key, name in names.items()}
-        # one that another driver's success has just removed is no failure
-        there = {key: from_json(data) for key, data in found.items() if data is not None}
-        for key, row in there.items():
-            refuse_newer(row.get("schema_version"), f"node {key[:12]} in store {self.uri}")
-        return {key: Record.model_validate(row) for key, row in there.items()}
+        contents, found = self.get_many(names.values()), {}
+        for key, name in names.items():
+            data = contents[name]
+            # one that another driver's success has just removed is no failure
+            if data is None and not self.exists(name):
+                continue
+            try:
+                found[key] = self._failure(key, data or b"")
+            except Newer:
+                raise
+            except ValueError as error:
+                if broken is not None:
+                    broken[name] = " ".join(str(error).split())
+        return found
+
+    def _failure(self, key: str, data: bytes) -> Record:
+        values = unsealed(data)
+        refuse_newer(values.get("schema_version"), f"node {key[:12]} in store {self.uri}")
+        record = Record.model_validate(values)
+        if record.key != key or record.status == "done":
+            raise ValueError(f"it is no failure of this node: {record.status} {record.key:.12}")
+        return record
 
     def _keys(self, folder: str, ending: str = "") -> set[str]:
         """The keys that name files of a folder; whatever else lies there is not ours."""
         stems = (name.removesuffix(ending) for name in self.names(folder) if name.endswith(ending))
         return {stem for stem in stems if _KEY.fullmatch(stem)}
-
-
-def _parsed(key: str, data: bytes | None) -> Manifest:
-    if data is None:
-        raise Corrupt(key, "manifest", _MISSING)
-    try:
-        found: Manifest = _MANIFEST.validate_json(data)
-    except ValueError as error:
-        _refuse_newer_manifest(key, data)
-        raise Corrupt(key, "manifest", f"cannot be read: {error!r:.80}") from error
-    if found.key != key:
-        raise Corrupt(key, "manifest", f"is that of {found.key[:12]}")
-    refuse_newer(found.record.schema_version, f"node {key[:12]}")
-    return found
-
-
-def _refuse_newer_manifest(key: str, data: bytes) -> None:
-    """What a later version has written is not corrupt, and not to be set aside."""
-    try:
-        version = from_json(data)["record"]["schema_version"]
-    except (ValueError, KeyError, TypeError):
-        return
-    refuse_newer(version, f"node {key[:12]}")
 
 
 def _key(key: str) -> str:
@@ -247,5 +224,9 @@ def _name(name: str) -> str:
     return name
 
 
-def _fingerprint(data: bytes) -> dict[str, Any]:
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+def _noted(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The files of a manifest that were removed on purpose, with one more if it is among them."""
+    removed = list(values.get("removed", ()))
+    return {
+        "removed": removed if name in removed or name not in values.get("files", ()) else [*removed, name]
+    }

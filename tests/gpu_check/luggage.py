@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from core.checkpoint import WEIGHTS, write_atomically
 from core.errors import BadInput
+from core.seal import sealed, unsealed
 
 INDEX, STORE, DECODED = "index.json", "store", "decoded"
 MIB = 2**20
@@ -75,7 +76,7 @@ def _told(manifests: list[dict[str, Any]], taken: set[str]) -> list[File]:
     for manifest in manifests:
         folder = f"{STORE}/artifacts/{manifest['key']}"
         gone = [name for name in manifest["files"] if f"{folder}/{name}" not in taken]
-        data = json.dumps(manifest | {"removed": gone}).encode()
+        data = sealed(manifest | {"removed": gone})
         files.append(File(f"{STORE}/manifests/{manifest['key']}.json", data, 0))
     return files
 
@@ -156,7 +157,7 @@ def _states(store: Path) -> Iterator[File]:
 def _manifests(store: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(store.glob("manifests/*.json")):
         try:
-            yield json.loads(path.read_bytes())
+            yield unsealed(path.read_bytes())
         except (OSError, ValueError):  # removed meanwhile, or broken: computed again
             continue
 

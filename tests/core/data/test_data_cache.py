@@ -1,6 +1,7 @@
 """The cache of decoded arrays: built once, by one process, whole or not at all."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.data import load
+from core.data import cache as caching, load
 from core.data.cache import MANIFEST, cached, digest
 from core.data.readers.source import ARRAYS, Arrays
 from core.errors import BadInput
+from core.seal import unsealed
 from tests.core.data_files import small_table
 
 
@@ -34,6 +36,15 @@ def few():
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (4, 3, 2, 2), dtype=np.uint8), np.arange(4)
     return Arrays(images, labels, images[:2], labels[:2])
+
+
+def flip(path, place):
+    """One bit, with everything else of the file as it was, its times included."""
+    stat, data = path.stat(), bytearray(path.read_bytes())
+    data[place] ^= 16
+    path.write_bytes(data)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    caching._VERIFIED.clear()  # what a process has read whole, it trusts while sizes and times stay
 
 
 def never():
@@ -88,6 +99,10 @@ def test_changed_files_get_an_entry_of_their_own(root, cache):
         ),
         lambda entry: np.save(entry / "train_labels.npy", np.arange(20).reshape(2, 10)),
         lambda entry: np.save(entry / "train_labels.npy", np.arange(20, dtype=np.uint64)),
+        lambda entry: flip(entry / "train_images.npy", 4000),
+        lambda entry: flip(entry / "test_labels.npy", 200),
+        lambda entry: flip(entry / MANIFEST, 90),
+        lambda entry: flip(entry / MANIFEST, 400),
     ],
 )
 def test_a_damaged_entry_is_built_again(root, cache, damage):
@@ -101,7 +116,7 @@ def test_a_damaged_entry_is_built_again(root, cache, damage):
 
 
 def identity_in(entry):
-    manifest = json.loads((entry / MANIFEST).read_text())
+    manifest = unsealed((entry / MANIFEST).read_bytes())
     return {
         key: value for key, value in manifest.items() if key not in ("digest", "arrays", "mapping", "remarks")
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from core.seal import unsealed
 from orchestrator import grid
 from orchestrator.cli import help as manual
 from orchestrator.cli.verbs import VERBS
@@ -100,7 +101,7 @@ def filled(folder, **changes) -> Fake:
 
 
 def newer_rows(store: Store, key: str) -> None:
-    manifest = json.loads(store.get(f"manifests/{key}.json"))
+    manifest = unsealed(store.get(f"manifests/{key}.json"))
     manifest["record"] |= {"schema_version": SCHEMA_VERSION + 1, "colour": "red"}
     store.put(f"manifests/{key}.json", json.dumps(manifest).encode())
 
@@ -117,7 +118,7 @@ def newer_parts(store: Store, key: str) -> None:
     at = table.schema.get_field_index("seed")
     table = table.set_column(at, "seed", pa.array(["of another type"]))
     buffer = io.BytesIO()
-    pq.write_table(table, buffer)
+    pq.write_table(table.replace_schema_metadata(None), buffer)
     store.put(f"parts/{key}.parquet", buffer.getvalue())
 
 
@@ -126,7 +127,7 @@ def newer_marker(store: Store, key: str) -> None:
 
 
 def newer_failure(store: Store, key: str) -> None:
-    row = json.loads(store.get(f"manifests/{key}.json"))["record"]
+    row = unsealed(store.get(f"manifests/{key}.json"))["record"]
     row |= {"schema_version": SCHEMA_VERSION + 1, "colour": "red"}
     store.put(f"failures/{key}.json", json.dumps(row).encode())
 
@@ -242,7 +243,7 @@ def test_every_example_of_the_help_is_understood(arguments, store, capsys, tmp_p
 @pytest.mark.parametrize("verb", ["run", "report", "status"])
 @pytest.mark.parametrize("tracked", [True, False])
 def test_a_finished_grid_ends_with_three_commands_that_work(verb, tracked, store, capsys, tmp_path):
-    spec = json.loads((tmp_path / "runs" / "digits" / "spec.json").read_text())
+    spec = unsealed((tmp_path / "runs" / "digits" / "spec.json").read_bytes())
     spec["tracking"]["enabled"] = tracked
     (tmp_path / "runs" / "digits" / "spec.json").write_text(json.dumps(spec))
     uri = f"--set=tracking.uri=sqlite:///{tmp_path}/mlflow.db"

@@ -1,5 +1,6 @@
 """Models out of a store are those that were measured; what is not clear or not there is one line."""
 
+import json
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ from core.data import Limit, load
 from core.data.loader import Transform
 from core.errors import BadInput
 from core.metrics import predictions
+from core.seal import unsealed
 from orchestrator import load_model
 from orchestrator.results.reading import load_results
 from tasks.store.store import Store
@@ -50,10 +52,8 @@ def test_coordinates_that_no_cell_has_name_the_nearest(wanted, expected, finishe
 
 
 def test_several_cells_ask_for_what_tells_them_apart(store):
-    spec = (
-        Store(store.uri).get("spec.json").decode().replace('"seeds": [\n  1\n ]', '"seeds": [\n  1,\n  2\n ]')
-    )
-    store.put("spec.json", spec.encode())
+    spec = unsealed(store.get("spec.json")) | {"seeds": [1, 2]}
+    store.put("spec.json", json.dumps(spec).encode())
     with pytest.raises(BadInput, match=r"2 models of ft: say which seed \(1, 2\)"):
         load_model(store.uri, method="ft")
     with pytest.raises(BadInput, match="has no model: missing: not run yet"):

@@ -14,6 +14,7 @@ from core.errors import BadInput
 from core.models import build
 from core.models.weights import file_digest
 from core.quant import QuantSpec
+from core.seal import unsealed
 from orchestrator import grid, load_model
 from orchestrator.environment import make_place
 from orchestrator.plan.grid_plan import make_plan
@@ -158,7 +159,7 @@ def test_originals_and_retrain_start_from_the_file(begun, method, quant):
 
 def test_a_report_needs_no_file_and_names_it(begun):
     store, file = begun
-    spec = parse_spec(json.loads(store.get("spec.json")))
+    spec = parse_spec(unsealed(store.get("spec.json")))
     plan = make_plan(spec)
     table = build_tables(spec, plan, read_rows(store, plan.nodes.keys())[0])[0]
     assert dict(table.facts)["Network"] == (

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import BadInput
+from core.seal import sealed, unsealed
 from orchestrator.plan.grid_plan import make_plan
 from tasks.executors import on_ray
 from tasks.executors.executor import InlineExecutor
@@ -102,9 +103,9 @@ def test_other_images_than_the_store_was_made_from_are_refused(executor, place, 
     data, original, *_ = chain(tiny)
     run(executor, place, [data])
     store = Store(place.store)
-    manifest = store.get(f"manifests/{data.key}.json").decode()
-    digest = store.manifest(data.key).facts["digest"]
-    store.put(f"manifests/{data.key}.json", manifest.replace(digest, "0" * 64).encode())
+    manifest = unsealed(store.get(f"manifests/{data.key}.json"))
+    manifest["facts"]["digest"] = "0" * 64
+    store.put(f"manifests/{data.key}.json", sealed(manifest))
     (outcome,) = run(executor, place, [original])
     assert outcome.failure == "bad input"
     assert "are not those this store was made from" in outcome.record.error_message
