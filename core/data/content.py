@@ -9,19 +9,21 @@ from core.data.locate import decoded, identity, located
 from core.errors import BadInput
 
 
-def content_digest(name: str, root: Path, cache: Path, *, decode: bool) -> str | None:
+def content_digest(
+    name: str, root: Path, cache: Path, *, decode: bool, test_share: float | None = None
+) -> str | None:
     """`Dataset.digest` of the data set as it lies under a root; None if it is not there or cannot be read.
 
-    The cache remembers it by the files' names, sizes and times, so that only their listing is read. decode: if it
-    does not, decode the images into the cache, where a run finds them; else the answer is None.
+    The cache remembers it by the files' names, sizes and times, so that only their listing is read. test_share: as for `load`. decode: if
+    it does not, decode the images into the cache, where a run finds them; else the answer is None.
     """
     info = dataset_info(name)
     try:
         source, files = located(info, root, download=False)
-        about = identity(info, source, files, root)
+        about = identity(info, source, files, root, test_share)
         found = recorded_digest(cache, name, about)
         if found is None and decode:
-            found = cached(cache, name, about, partial(decoded, info, source, files))[1]
+            found = cached(cache, name, about, partial(decoded, info, source, files, test_share))[1]
     except (BadInput, OSError):
         return None  # whoever needs the images says what is wrong with them
     return found

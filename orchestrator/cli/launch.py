@@ -67,7 +67,8 @@ def _prepare(grid: Plan, store: Store, options: Options, retried: set[str]) -> l
             store.forget_node(key)
         return []
     _reopen_readers(store, grid, retried & grid.nodes.keys())
-    return maintenance.quarantine_broken(store, store.finished() & grid.nodes.keys())
+    broken = maintenance.quarantine_broken(store, store.finished() & grid.nodes.keys())
+    return [*broken, *read_rows(store, grid.nodes.keys())[1]]
 
 
 def _would_repeat(failures: dict[str, Record]) -> dict[str, Record]:

@@ -20,13 +20,13 @@ from tasks.store import Store, nearby
 LAST, FOLDER, MARKER = "spec.json", "grids", "version.json"
 # what changes no cell
 _BESIDE: dict[str, Any] = {"tracking": True, "resources": True, "needs_gpu": True, "weights_saw": True}
+_LATER = ("digests", "test_share")  # fields of `data` that came later, and count where they are set
 
 
 def grid_file(spec: GridSpec) -> str:
     """Name of a grid's own file; the same for two that differ in how they run alone."""
-    beside = (
-        _BESIDE if spec.data.digests else _BESIDE | {"data": {"digests": True}}
-    )  # grids from before there were any
+    later = {name: True for name in _LATER if not getattr(spec.data, name)}
+    beside = _BESIDE | {"data": later}
     digest = hashlib.sha256(spec.model_dump_json(exclude=beside).encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', spec.recipe)}-{digest}.json"
 

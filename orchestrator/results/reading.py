@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 from orchestrator.results.merged_rows import Moved, read_merged
 from orchestrator.results.parquet import Row, as_table, read_at_once, read_each
 from tasks import Newer, Record, refuse_newer
-from tasks.store import Fingerprint, Store, fingerprint
+from tasks.store import Store, fingerprint
 
 if TYPE_CHECKING:
     import polars as pl
 
+OTHER_ROW = "holds another row than its manifest"
+_CIRCUMSTANCES = {
+    "seconds", "node_seconds", "finished_at", "hardware", "code_revision", "versions", "peak_memory", "gpu_share",
+    "schema_version", "curve",
+}  # fmt: skip
 _LOOKS = 8  # how often a store is read again because a compaction has moved its rows meanwhile
 
 
@@ -36,8 +41,9 @@ def load_results(store_uri: str) -> "pl.DataFrame":
 def read_rows(store: Store, keys: Collection[str] | None = None) -> tuple[list[Row], list[str]]:
     """All rows, or those of the given nodes, and one line for each part that had to be repaired.
 
-    A corrupt part goes to quarantine/; if its node is finished, the part is written again from the node's
-    manifest, otherwise the row is gone until the node is computed again. Raises Newer for a row of a later schema.
+    A corrupt part goes to quarantine/. It is written again from the manifest of a node that is finished, or from the
+    failure of one that has failed; else the row is gone until the node is computed again, and so it is where part
+    and manifest are whole but hold different figures. Raises Newer for a row of a later schema.
     """
     for _ in range(_LOOKS):
         try:
@@ -52,10 +58,11 @@ def _read_rows(
 ) -> tuple[list[Row], list[str]]:
     """moving: raise Moved for a file that is listed but gone, instead of taking it for a broken one."""
     # In this order: a node has its row before it is finished, and a merged row before its part is removed.
-    finished = store.finished()
+    finished, failed = store.finished(), store.failed()
     parts = store.parts()
     merged, lines = read_merged(store, moving)
-    wanted = (parts | finished) if keys is None else (parts | finished).intersection(keys)
+    there = parts | finished | failed
+    wanted = there if keys is None else there.intersection(keys)
     rows, broken = _scan(store, sorted(wanted & parts), finished, moving)
     found = {key: merged[key] for key in wanted - parts if key in merged} | {row["key"]: row for row in rows}
     why = dict.fromkeys(wanted - parts - merged.keys(), "is missing") | broken
@@ -65,18 +72,28 @@ def _read_rows(
         for key, row in found.items()
         if row["status"] != "done" and key in finished
     }
-    manifests = store.manifests(sorted(finished.intersection(why)), broken={})
+    known = _known_otherwise(store, finished, failed, why)
     # the line of a corrupt merged file speaks for all its rows
     told = {key for key, reason in why.items() if lines and reason == "is missing"}
     for key in sorted(why):
-        record = manifests[key].record if key in manifests else None
-        line = _repaired(store, key, record, why[key])
+        line = _repaired(store, key, known.get(key), why[key])
         if key not in told:
             lines.append(line)
         found.pop(key, None)
-        if record is not None:
-            found[key] = record.model_dump()
+        if key in known:
+            found[key] = known[key].model_dump()
     return [found[key] for key in sorted(found)], lines
+
+
+def _known_otherwise(
+    store: Store, finished: Collection[str], failed: Collection[str], why: Mapping[str, str]
+) -> dict[str, Record]:
+    """The rows that manifests and failures hold of nodes whose parts are of no use."""
+    wanted = {key for key, reason in why.items() if reason != OTHER_ROW}
+    found = store.failures() if wanted.intersection(failed) else {}
+    manifests = store.manifests(sorted(wanted.intersection(finished)), broken={})
+    known = {key: record for key, record in found.items() if key in wanted and key not in finished}
+    return known | {key: manifest.record for key, manifest in manifests.items()}
 
 
 def _scan(
@@ -92,8 +109,8 @@ def _scan(
     rows = read_at_once([contents[key] or b"" for key in good])
     if rows is None or [row["key"] for row in rows] != good:
         good, rows = [], []
-    each, broken = _scan_each({key: contents[key] for key in keys if key not in set(good)}, named)
-    doubted = _unlike(store, {row["key"]: row for row in each if row["key"] in finished})
+    each, broken = _scan_each({key: contents[key] for key in keys if key not in set(good)})
+    doubted = _doubted(store, {row["key"]: row for row in each if row["key"] in named}, contents)
     return [*rows, *(row for row in each if row["key"] not in doubted)], broken | doubted
 
 
@@ -107,31 +124,36 @@ def _contents(store: Store, keys: list[str], moving: bool) -> dict[str, bytes | 
     return {key: contents[name] for key, name in names.items()}
 
 
-def _scan_each(
-    contents: dict[str, bytes | None], named: Mapping[str, Fingerprint | None]
-) -> tuple[list[Row], dict[str, str]]:
-    """Parts one by one. named: what their nodes' manifests name, None where an older one names nothing."""
+def _scan_each(contents: dict[str, bytes | None]) -> tuple[list[Row], dict[str, str]]:
+    """Parts one by one."""
     rows, broken = [], {}
     for key, data in contents.items():
         try:
-            row = _only_row(key, data or b"")
+            rows.append(_only_row(key, data or b""))
         except Newer:
             raise
         except ValueError:
             broken[key] = "is corrupt"
-            continue
-        if named.get(key) in (None, fingerprint(data or b"")):
-            rows.append(row)
-        else:
-            broken[key] = "is not the one that its manifest names"
     return rows, broken
 
 
-def _unlike(store: Store, rows: Mapping[str, Row]) -> dict[str, str]:
-    """Of finished nodes' rows those that are not the one in the manifest, from before manifests named parts."""
-    manifests = store.manifests(rows, broken={})
-    differ = (key for key, found in manifests.items() if found.record.model_dump() != rows[key])
-    return dict.fromkeys(differ, "is not the row that its manifest holds")
+def _doubted(store: Store, rows: Mapping[str, Row], contents: Mapping[str, bytes | None]) -> dict[str, str]:
+    """Why readable parts of finished nodes are not their manifests', in files that agree with themselves.
+
+    Where the two hold different figures, one of them is an older copy, and nobody can say which.
+    """
+    found = {}
+    for key, manifest in store.manifests(rows, broken={}).items():
+        if _figures(manifest.record.model_dump()) != _figures(rows[key]):
+            found[key] = OTHER_ROW
+        elif manifest.part not in (None, fingerprint(contents[key] or b"")):
+            found[key] = "is not the one that its manifest names"
+    return found
+
+
+def _figures(row: Row) -> Row:
+    """What another worker at the same node finds, too."""
+    return {name: value for name, value in row.items() if name not in _CIRCUMSTANCES}
 
 
 def _only_row(key: str, data: bytes) -> Row:
@@ -146,14 +168,17 @@ def _repaired(store: Store, key: str, record: Record | None, why: str) -> str:
     """Writes the row that a finished node's manifest holds to its part again; returns the line that says so."""
     name, line = f"parts/{key}.parquet", f"{key[:12]}: its part {why}"
     try:
-        if store.exists(name):
+        if why == OTHER_ROW:
+            store.quarantine(key)
+            line += ", both moved to quarantine/"
+        elif store.exists(name):
             store.set_aside(name)
             line += ", moved to quarantine/"
         if record is None:
             line += "; its row is gone until the node is computed again"
         else:
             store.restore_part(key, record)
-            line += "; written again from its manifest"
+            line += f"; written again from its {'failure' if record.status == 'failed' else 'manifest'}"
     except OSError as error:
         line += f"; the store cannot be repaired ({error.strerror or error})"
     return f"node {line}"

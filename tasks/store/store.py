@@ -178,9 +178,13 @@ class Store(Files):
         if record.error_kind == "numeric":  # going on from there would diverge again
             self.remove(self.partial(record.key))
 
+    def failed(self) -> set[str]:
+        """Keys of the failed nodes."""
+        return self._keys("failures", ".json")
+
     def failures(self, broken: dict[str, str] | None = None) -> dict[str, Record]:
         """Failed nodes by key. Why a file is none is added to `broken`, by its name; Newer for a later version's."""
-        names = {key: f"failures/{key}.json" for key in self._keys("failures", ".json")}
+        names = {key: f"failures/{key}.json" for key in self.failed()}
         contents, found = self.get_many(names.values()), {}
         for key, name in names.items():
             data = contents[name]

@@ -15,7 +15,7 @@ from rich.console import Console
 from core.errors import unknown
 from orchestrator.environment import code_revision
 from tests.bench.surroundings import private_surroundings
-from tests.chaos import cluster_faults, disk_faults, driver_faults, tracker_faults
+from tests.chaos import cluster_faults, disk_faults, driver_faults, store_damage, tracker_faults
 from tests.chaos.audit import Finding
 from tests.chaos.driver_faults import Expected
 from tests.chaos.drivers import Drivers
@@ -59,7 +59,9 @@ def chaos(only: Only = None) -> None:
                 console.print(f"{name}: {found or 'cannot be done on this machine'}", highlight=False)
                 findings += [found] if found else []
     if not only:
-        PAGE.write_text("\n".join(page(findings)) + "\n")
+        with tempfile.TemporaryDirectory(prefix="damage-") as scratch:
+            damages = store_damage.damages(Path(scratch))
+        PAGE.write_text("\n".join([*page(findings), "", *store_damage.page(damages)]) + "\n")
     if not all(found.clean for found in findings):
         raise typer.Exit(1)
 

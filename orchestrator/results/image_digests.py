@@ -41,9 +41,15 @@ def _digest(store: Store, spec: GridSpec, name: str, *, afresh: bool) -> str | N
     by_name, given = _seen(store, _bound(spec, {}), name), spec.data.digests.get(name)
     if not afresh and (given or by_name):
         return given
-    now = content_digest(name, *data_folders_of(spec), decode=afresh)
+    now = _now(spec, name, decode=afresh)
     digest = now or given or _last(store, name)
     return None if digest == by_name else digest
+
+
+def _now(spec: GridSpec, name: str, *, decode: bool) -> str | None:
+    """That of the images that lie here now."""
+    root, cache = data_folders_of(spec)
+    return content_digest(name, root, cache, decode=decode, test_share=spec.data.test_share)
 
 
 def _last(store: Store, name: str) -> str | None:
@@ -68,8 +74,8 @@ def other_images(store: Store, spec: GridSpec, plan: Plan, finished: set[str]) -
 
 
 def _lines(store: Store, spec: GridSpec, plan: Plan, finished: set[str], name: str) -> Iterator[str]:
-    root, cache = data_folders_of(spec)
-    mine, now = _seen(store, spec, name), content_digest(name, root, cache, decode=False)
+    root, _ = data_folders_of(spec)
+    mine, now = _seen(store, spec, name), _now(spec, name, decode=False)
     if mine and now and mine != now:
         yield (
             f"{name}: the results here are of other images (digest {mine[:_DIGITS]}) than those that lie under {root}"
@@ -78,7 +84,7 @@ def _lines(store: Store, spec: GridSpec, plan: Plan, finished: set[str], name: s
     others = _results_of_others(store, spec, plan, finished, name)
     if others:
         results = "1 result" if others == 1 else f"{others:,} results"
-        yield f"{name}: {results} in this store are of other images than this grid's, and none of its own"
+        yield f"{name}: {results} in this store are of other images and do not count for this grid"
 
 
 def _results_of_others(store: Store, spec: GridSpec, plan: Plan, finished: set[str], name: str) -> int:
