@@ -18,7 +18,12 @@ if TYPE_CHECKING:
         widen as widen,
     )
     from orchestrator.plan.frontier import Frontier as Frontier, State as State
-    from orchestrator.plan.grid_plan import Cell as Cell, Plan as Plan, make_plan as make_plan
+    from orchestrator.plan.grid_plan import (
+        Cell as Cell,
+        Plan as Plan,
+        data_node as data_node,
+        make_plan as make_plan,
+    )
     from orchestrator.plan.search_points import (
         GOLDEN as GOLDEN,
         Part as Part,

@@ -126,6 +126,21 @@ def _scenarios(spec: GridSpec) -> list[tuple[str, float]]:
     return [("class", float(c)) for c in spec.classes] or [("random", ratio) for ratio in spec.ratios]
 
 
+def data_node(spec: GridSpec, dataset: str) -> Node:
+    """The node that reads a data set: which images, by digest where a name does not say it, and how many of them."""
+    content = spec.data.digests.get(dataset)
+    images = {"dataset": dataset, "limit": _limit(spec), **_carved(spec)}
+    return make_node("data", (), images | ({"content": content} if content else {}))
+
+
+def _limit(spec: GridSpec) -> dict[str, Any] | None:
+    return spec.data.limit.model_dump() if spec.data.limit else None
+
+
+def _carved(spec: GridSpec) -> dict[str, Any]:
+    return {} if spec.data.test_share is None else {"test_share": spec.data.test_share}
+
+
 class _Builder:
     """Adds the nodes of one dataset × network × quantization × seed to a plan.
 
@@ -143,15 +158,11 @@ class _Builder:
         seed: int,
     ) -> None:
         self.spec, self.settings, self.plan = spec, settings, plan
-        limit = spec.data.limit.model_dump() if spec.data.limit else None
-        share, content = spec.data.test_share, spec.data.digests.get(dataset)
-        images: dict[str, Any] = {} if share is None else {"test_share": share}
-        images |= {"content": content} if content else {}
-        self.data = self._add("data", (), {"dataset": dataset, "limit": limit, **images})
+        self.data = self._keep(data_node(spec, dataset))
         self.base: dict[str, Any] = {
             "dataset": dataset,
-            "limit": limit,
-            **images,
+            "limit": _limit(spec),
+            **_carved(spec),
             "arch": arch,
             "quant": quant,
             "width": spec.width(arch),

@@ -12,7 +12,7 @@ from contextlib import suppress
 from core.data import DATASETS, content_digest
 from core.errors import BadInput
 from orchestrator.environment import data_folders_of
-from orchestrator.plan import Plan, make_plan
+from orchestrator.plan import Plan, data_node, make_plan
 from orchestrator.results.known_grids import all_grids, stored_grid
 from orchestrator.spec import GridSpec
 from tasks.store import Store
@@ -62,10 +62,9 @@ def _last(store: Store, name: str) -> str | None:
 
 def _seen(store: Store, spec: GridSpec, name: str) -> str | None:
     """The digest that the store's data node noted, if it is finished."""
-    one = spec.model_copy(update={"datasets": (name,), "seeds": spec.seeds[:1], "archs": spec.archs[:1]})
-    (node,) = (node for node in make_plan(one).nodes.values() if node.kind == "data")
-    found = store.manifests([node.key], broken={})
-    return str(found[node.key].facts["digest"]) if found else None
+    key = data_node(spec, name).key
+    found = store.manifests([key], broken={})
+    return str(found[key].facts["digest"]) if found else None
 
 
 def other_images(store: Store, spec: GridSpec, plan: Plan, finished: set[str]) -> list[str]:
