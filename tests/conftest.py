@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator import grid
-from orchestrator.spec.recipes import digits
 from orchestrator.spec.specification import GridSpec
+from tests.one_problem import digits
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,7 +15,8 @@ def content_digest(
     """`Dataset.digest` of the data set as it lies under a root; None if it is not there or cannot be read.
 
     The cache remembers it by the files' names, sizes and times, so that only their listing is read. decode: if it
-    does not, decode the images into the cache, where a run finds them; else the answer is None. test_share: as for `load`.
+    does not, decode the images into the cache, where a run finds them; else the answer is None. test_share: as for
+    `load`.
     """
     info = dataset_info(name)
     try:

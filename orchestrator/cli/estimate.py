@@ -141,10 +141,10 @@ def _about(spec: GridSpec) -> str:
 
 
 def _forgetting(spec: GridSpec) -> str:
-    """`10, 30, 50 % at random`, or `class 0, 3`."""
-    if spec.classes:
-        return f"class {', '.join(map(str, spec.classes))}"
-    return f"{', '.join(f'{100 * ratio:g}' for ratio in spec.ratios)} % at random"
+    """`10, 30, 50 % at random`, `class 0, 3`, or both."""
+    shares = f"{', '.join(f'{100 * ratio:g}' for ratio in spec.ratios)} % at random" if spec.ratios else ""
+    whole = f"class {', '.join(map(str, spec.classes))}" if spec.classes else ""
+    return " and ".join(part for part in (shares, whole) if part)
 
 
 def _search(spec: GridSpec, trials: list[int]) -> str:

@@ -16,7 +16,7 @@ from orchestrator.cli.printing import say_json, say_lines, say_sentences
 from orchestrator.plan import Frontier, Plan, State, expand, make_plan
 from orchestrator.plan.costs import CostModel, compiled_archs
 from orchestrator.report import print_found, read_grid
-from orchestrator.results import data_remarks, known_grids, other_images
+from orchestrator.results import data_remarks, known_grids, other_images, read_rows
 from orchestrator.run import Clock, Driver, Progress, Summary, maintenance
 from orchestrator.spec import GridSpec
 from orchestrator.tracking import Mirror, tracking_uri

@@ -123,7 +123,8 @@ def _plan(spec: GridSpec) -> Plan:
 
 
 def _scenarios(spec: GridSpec) -> list[tuple[str, float]]:
-    return [("class", float(c)) for c in spec.classes] or [("random", ratio) for ratio in spec.ratios]
+    random = [("random", ratio) for ratio in spec.ratios]
+    return random + [("class", float(label)) for label in spec.classes]
 
 
 def data_node(spec: GridSpec, dataset: str) -> Node:

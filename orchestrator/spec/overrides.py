@@ -21,9 +21,26 @@ def grid_spec(recipe: str | None, file: Path | None, overrides: list[str]) -> Gr
 
 def with_overrides(values: dict[str, Any], overrides: list[str]) -> GridSpec:
     """The grid of plain values after `key=value` overrides."""
+    changed = values
     for text in overrides:
-        values = _with_override(values, text)
-    return parse_spec(values)
+        changed = _with_override(changed, text)
+    spec = parse_spec(changed)
+    _refuse_one_more_scenario(values, spec, {text.partition("=")[0] for text in overrides})
+    return spec
+
+
+def _refuse_one_more_scenario(before: dict[str, Any], spec: GridSpec, named: set[str]) -> None:
+    """BadInput where the other scenario was meant: a class named in a grid of random shares doubles it unasked."""
+    there = {name for name in ("ratios", "classes") if before.get(name)}
+    if spec.ratios and spec.classes and len(there) == 1 and len(named & {"ratios", "classes"}) == 1:
+        raise BadInput(
+            f"ratios={_text(spec.ratios)} contradicts classes={_text(spec.classes)}: "
+            "a class is forgotten whole; set one of them to [], or name both"
+        )
+
+
+def _text(values: tuple[float, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)
 
 
 def _from_recipe(name: str) -> dict[str, Any]:

@@ -64,7 +64,8 @@ class GridSpec(Part):
 
     quantizers: labels such as 4w4a, 2w, fp; "paper" is each network's published setting, and under
     protocol=released that of the published code.
-    ratios: shares of the pool forgotten at random. classes: classes forgotten whole. One of the two.
+    ratios: shares of the pool forgotten at random. classes: classes forgotten whole, each a problem of its own. A grid
+    may have both.
     methods: names from core.unlearn, the paper's eight unless set; with options a variant of a method, such
     as qmul:order=sequential (see `orchestrator.spec.labels`). retrain is the reference and always runs.
     protocol: paper (equations) or released (what the published code does where it differs).
@@ -149,11 +150,6 @@ class GridSpec(Part):
     def _check_scenarios(self) -> None:
         if not self.ratios and not self.classes:
             raise BadInput("nothing to forget: set ratios (such as 0.1) or classes (such as 0)")
-        if self.ratios and self.classes:
-            raise BadInput(
-                f"ratios={_text(self.ratios)} contradicts classes={_text(self.classes)}: "
-                "a class is forgotten whole; set one of them to []"
-            )
         for dataset in self.datasets:
             last = dataset_info(dataset).classes - 1  # -1: nobody knows before the data are read
             for label in self.classes:
@@ -265,10 +261,6 @@ def node_params(params: BaseModel) -> dict[str, Any]:
 
 # options that came after the first stores, with the value that stands for what was done before
 _LATER = {"probe": 0, "norm_images": None}
-
-
-def _text(values: tuple[float, ...]) -> str:
-    return ",".join(f"{value:g}" for value in values)
 
 
 def parse_spec(values: dict[str, Any]) -> GridSpec:

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
 from orchestrator.plan.grid_plan import make_plan
-from orchestrator.spec.recipes import digits
 from tasks.executors import executor, on_ray
 from tasks.executors.executor import Executor, InlineExecutor
 from tasks.executors.on_ray import RayExecutor
@@ -16,6 +15,7 @@ from tasks.node import TRAINING, Kind, make_node
 from tests.bench.idle import IdleWorker, attempt_nothing
 from tests.bench.measure import Comparison, Effort, Target, side_by_side
 from tests.bench.surroundings import as_in_a_node, private_ray, private_surroundings
+from tests.one_problem import digits
 
 INLINE, SLOT, TASK = "inline executor", "Ray training slot", "Ray CPU worker"
 LIMIT = 0.010  # seconds per node more than inline

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from orchestrator import grid
 from orchestrator.plan.grid_plan import make_plan
-from orchestrator.spec.recipes import digits
 from orchestrator.spec.specification import GridSpec
 from tests.bench.measure import Comparison, Effort, side_by_side
 from tests.bench.surroundings import ROOT, as_in_a_node, private_surroundings
+from tests.one_problem import digits
 
 IMPORTS, UNTRACKED, TRACKED = "python -c 'import torch'", "run, tracking off", "run, tracking on"
 Command = Callable[[list[str]], str]  # arguments of orchestrator.grid to what it printed

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from orchestrator.spec.recipes import digits
 from orchestrator.spec.specification import GridSpec, SearchSpec
+from tests.one_problem import digits
 
 TWO_TRIALS = SearchSpec(trials=2)
 

@@ -47,6 +47,7 @@ PathFinder.find_spec = staticmethod(bare)
 GRID = (
     "methods=retrain,ft,ga", "original.epochs=3", "retrain.epochs=3", "params.ft.epochs=1", "params.ga.epochs=1",
     "data.limit=120", "search.trials=3", "resources.evaluators=1",
+    "ratios=0.1", "classes=[]", "seeds=1",
 )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ from core.models import MODELS
 from core.unlearn import METHODS
 from orchestrator.cli import completion, help as manual
 from orchestrator.spec.overrides import with_overrides
-from orchestrator.spec.recipes import RECIPES, digits
+from orchestrator.spec.recipes import RECIPES
+from tests.one_problem import digits
 
 SCRIPT = "import sys; sys.argv[0] = 'unlearn-grid'; from orchestrator.grid import main; sys.exit(main())"
 

@@ -117,6 +117,7 @@ def test_json_has_the_numbers_of_the_tree(capsys, tmp_path):
     assert (tree["cells"], tree["nodes"]) == (facts["cells"], sum(facts["nodes"].values()))
     (dataset,) = tree["parts"]
     (network,) = dataset["parts"]
-    (problem,) = network["parts"]
+    problem, whole = network["parts"]
+    assert (problem["name"], whole["name"]) == ("random 30 %", "class 0")
     assert [part["name"] for part in problem["parts"]][:2] == ["Retrain", "FT"]
     assert sum(part["hours"] for part in problem["parts"]) == pytest.approx(problem["hours"], abs=0.001)

@@ -11,8 +11,9 @@ from orchestrator.plan.costs.estimate import CostModel, passes
 from orchestrator.plan.costs.paces import as_in_the_paper, image_work, pace_of, read_paces, write_pace
 from orchestrator.plan.grid_plan import make_plan
 from orchestrator.spec.fields import LimitSpec
-from orchestrator.spec.recipes import RECIPES, digits
+from orchestrator.spec.recipes import RECIPES
 from orchestrator.spec.specification import GridSpec
+from tests.one_problem import digits
 from tests.orchestrator.made_pace import made_pace
 
 GIGAMACS = megamacs("resnet18", 0.125, 16, 10) / 1000  # of an image of digits

@@ -4,8 +4,8 @@ import pytest
 
 from orchestrator.plan.frontier import Frontier, State
 from orchestrator.plan.grid_plan import make_plan
-from orchestrator.spec.recipes import digits
 from tasks.node import TRAINING
+from tests.one_problem import digits
 
 FOREVER = float("inf")
 

@@ -10,8 +10,9 @@ from core.unlearn import METHODS
 from orchestrator.plan.grid_plan import make_plan
 from orchestrator.plan.search_points import searched
 from orchestrator.spec.labels import base_name
-from orchestrator.spec.recipes import RECIPES, digits, full
+from orchestrator.spec.recipes import RECIPES, full
 from tasks.node import REVISIONS, canonical, make_node
+from tests.one_problem import digits
 
 
 def changed(spec, **fields):
@@ -98,7 +99,7 @@ def test_parents_come_before_children(name):
 
 
 def test_keys_are_the_same_in_another_process():
-    code = "from orchestrator.plan.grid_plan import make_plan; from orchestrator.spec.recipes import digits;"
+    code = "from orchestrator.plan.grid_plan import make_plan; from tests.one_problem import digits;"
     code += "print(*make_plan(digits()).nodes)"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.split() == list(make_plan(digits()).nodes)
@@ -257,3 +258,17 @@ _json = st.recursive(
 )
 def test_keys_differ_exactly_when_inputs_do(a, b):
     assert (make_node("trial", (), a).key == make_node("trial", (), b).key) == (canonical(a) == canonical(b))
+
+
+def test_both_scenarios_of_a_grid_have_the_nodes_that_each_has_alone():
+    both = make_plan(changed(digits(), classes=[3]))
+    share, whole = make_plan(digits()), make_plan(changed(digits(), ratios=[], classes=[3]))
+    assert both.nodes.keys() == share.nodes.keys() | whole.nodes.keys()
+    assert both.cells == share.cells | whole.cells
+    assert [cell.scenario for cell in both.cells] == ["random"] * 8 + ["class"] * 8
+
+
+def test_the_first_recipe_has_noise_to_compare_with_and_both_scenarios():
+    recipe = RECIPES["digits"]()
+    assert len(recipe.seeds) == 3
+    assert {cell.scenario for cell in make_plan(recipe).cells} == {"random", "class"}

@@ -12,8 +12,9 @@ from orchestrator.plan.costs.scaling import DOUBLING, forecast, forecast_rows
 from orchestrator.plan.costs.simulation import cpu_workers, longest_path, simulate, with_searches
 from orchestrator.plan.expansion import expected
 from orchestrator.plan.grid_plan import Plan, make_plan
-from orchestrator.spec.recipes import digits, full
+from orchestrator.spec.recipes import full
 from tasks.node import TRAINING, Node
+from tests.one_problem import digits
 from tests.orchestrator.made_pace import made_pace
 
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings, strategies as st
 from orchestrator import grid
 from orchestrator.plan.grid_plan import make_plan
 from orchestrator.results.reading import read_rows
-from orchestrator.spec.recipes import digits
 from orchestrator.spec.specification import GridSpec
 from tasks.nodes import dispatch
 from tasks.store.store import Store
 from tests.chaos.stub import LOG, STUBS
+from tests.one_problem import digits
 from tests.orchestrator.grid_command import write_spec
 
 # an axis and the values that may be on it

@@ -4,8 +4,9 @@ import pytest
 
 from core.errors import BadInput
 from orchestrator.spec.overrides import grid_spec, with_overrides
-from orchestrator.spec.recipes import RECIPES, digits
+from orchestrator.spec.recipes import RECIPES
 from orchestrator.spec.specification import PAPER_METHODS, GridSpec
+from tests.one_problem import digits
 
 BASE = {"datasets": "cifar10", "archs": "resnet18", "ratios": 0.1}
 
@@ -257,3 +258,10 @@ def test_a_wrong_entry_of_params_all_is_one_line(override, expected):
         with_overrides(BASE, [override])
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_grid_may_forget_a_share_and_a_class():
+    assert GridSpec.model_validate(BASE | {"classes": [3]}).classes == (3,)
+    both = with_overrides(BASE, ["ratios=0.3", "classes=3"])
+    assert (both.ratios, both.classes) == ((0.3,), (3,))
+    assert with_overrides(both.model_dump(mode="json"), ["classes=4"]).ratios == (0.3,)

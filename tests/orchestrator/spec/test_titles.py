@@ -5,8 +5,8 @@ import pytest
 from core.data import DATASETS
 from core.models import MODELS
 from orchestrator.spec import titles
-from orchestrator.spec.recipes import digits
 from orchestrator.spec.specification import GridSpec
+from tests.one_problem import digits
 
 
 def spec(limit=None):

@@ -6,9 +6,9 @@ import pytest
 
 from core.metrics.gap import FIGURES
 from orchestrator import grid, load_results
-from orchestrator.spec.recipes import digits
 from orchestrator.spec.specification import GridSpec
 from tests.browser import browser, needs_browser
+from tests.one_problem import digits
 from tests.orchestrator.grid_command import write_spec
 from tests.pictures.mlflow import fold, folder, picture, served, visit
 
