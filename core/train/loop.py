@@ -28,12 +28,14 @@ class Around:
     checkpoints: where the state is left every few epochs and taken up again; may end the training before its last
     epoch, on the learning rates of the whole. forward: how logits are computed, for batches of the usual size.
     after_epoch: called with the model after an epoch's last step; what it returns is told with the epoch's facts.
-    Must change nothing of the model but its mode, and draw nothing.
+    Must change nothing of the model but its mode, and draw nothing. after_batch: called after every step with the
+    number of images in its batch; an accelerator may still be at work on them.
     """
 
     checkpoints: Checkpoints | None = None
     forward: Forward = plain
     after_epoch: AfterEpoch | None = None
+    after_batch: Callable[[int], None] | None = None
 
 
 NOTHING = Around()
@@ -96,7 +98,7 @@ def fit(
                 on_epoch(epoch, facts)
         for epoch in range(len(past), last):
             lr = cosine_lr(params.lr, epoch, params.epochs) if params.schedule == "cosine" else params.lr
-            passes = epoch_batches(epoch)
+            passes = _counted(epoch_batches(epoch), around.after_batch)
             measured = {} if epoch_facts is None else epoch_facts(epoch)
             model.train()
             losses = [update(batch, epoch, lr) for batch in passes]
@@ -112,6 +114,14 @@ def fit(
             if checkpoints is not None and (pauses or (done < last and done % checkpoints.every == 0)):
                 checkpoints.save(done, pack_state(model, optimizer, generator, past, memory))
     return model.eval()
+
+
+def _counted(batches: Iterable[Batch], after_batch: Callable[[int], None] | None) -> Iterable[Batch]:
+    """The batches as they are; each is counted once its step is taken."""
+    for batch in batches:
+        yield batch
+        if after_batch is not None:
+            after_batch(len(batch.labels))
 
 
 def _divergence(loss: float, epoch: int, lr: float, params: TrainParams) -> str:

@@ -130,8 +130,10 @@ def _execute(
         clock = Clock(options.budget)
         place = environment.make_place(spec, store.address, compiled_archs(spec, grid, cost))
         stage = _stage(spec, options)
-        driver = Driver(spec, grid, store, place, executor, cost, clock, mirror.push, settled, stage)
-        with _graceful_stop(clock, console), Progress(console, frontier) as show:
+        driver = Driver(
+            spec, grid, store, place, executor, cost, clock, mirror.push, settled, stage, mirror.tell
+        )
+        with _graceful_stop(clock, console, driver.parting), Progress(console, frontier) as show:
             return driver.run(frontier, show)
     finally:
         executor.close()
@@ -171,10 +173,13 @@ def _executor(spec: GridSpec, options: Options, training: int) -> Executor:
 
 
 class _graceful_stop:  # noqa: N801  (used like a function)
-    """While active, the first SIGTERM or Ctrl-C ends handing out work; the next one ends the program."""
+    """While active, the first SIGTERM or Ctrl-C ends handing out work; the next one ends the program.
 
-    def __init__(self, clock: Clock, console: Console) -> None:
-        self.clock, self.console = clock, console
+    parting: what a person should know who waits, or does not.
+    """
+
+    def __init__(self, clock: Clock, console: Console, parting: Callable[[], str]) -> None:
+        self.clock, self.console, self.parting = clock, console, parting
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
@@ -189,9 +194,7 @@ class _graceful_stop:  # noqa: N801  (used like a function)
         if self.clock.stopping:
             raise KeyboardInterrupt
         self.clock.stopping = True
-        self.console.print(
-            "stopping: waiting for the nodes in flight (again to stop at once)", style="yellow"
-        )
+        _yellow(self.console)(f"stopping: {self.parting()}")
 
 
 def _raise_if_no_data(grid: Plan, summary: Summary) -> None:

@@ -14,9 +14,10 @@ from orchestrator.cli.outcome import command, failure_lines, look_further, retry
 from orchestrator.cli.printing import say_facts, say_lines, say_sentences
 from orchestrator.plan import Frontier, Plan, State
 from orchestrator.results import Row, others, read_rows
+from orchestrator.run import learn, words
 from orchestrator.spec import GridSpec, titles
 from tasks import TRAINING, Record
-from tasks.store import Store, alive, read_lease
+from tasks.store import SILENT, Running, Store, alive, read_lease, read_running
 
 WINDOW = timedelta(minutes=10)  # over which the present pace is taken
 _SHOWN = 10  # saved states that are looked at
@@ -47,6 +48,8 @@ def standing(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = Fals
     rows = [row for row in read_rows(store)[0] if row["key"] in grid.nodes]
     failures = {key: record for key, record in store.failures().items() if key in grid.nodes}
     cost = cost_from_rows(spec, grid, rows, allow_cpu=allow_cpu)
+    told = {key: each for key, each in read_running(store).items() if key not in finished}
+    learn(cost, [grid.nodes[key] for key in told if key in grid.nodes], told)
     facts = grid_facts(spec, grid, store, finished, cost)
     driver = _driver(store)
     working = driver is not None and driver["alive"]
@@ -58,6 +61,7 @@ def standing(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = Fals
         "driver": driver,
         "pace": asdict(pace) if pace else None,
         "eta_seconds": round(cost.total(waiting) / pace.workers, 1) if pace and pace.workers else None,
+        "running": [_at_work(each) for each in told.values()],
         "waiting": len(waiting),
         "blocked": frontier.count(State.BLOCKED),
         "saved_states": _saved(grid, store, finished),
@@ -66,6 +70,23 @@ def standing(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = Fals
         "other_grids": others(store, spec),
     }
     return Standing(facts, [(grid.nodes[key].words, record) for key, record in failures.items()])
+
+
+def _at_work(told: Running) -> dict[str, Any]:
+    """A running node, as JSON. silent_seconds: since a batch or an epoch ended."""
+    return {
+        "node": told.node,
+        "host": told.host,
+        "pid": told.pid,
+        "epoch": told.epoch,
+        "epochs": told.epochs,
+        "images_per_second": told.per_second,
+        "seconds_left": told.left,
+        "silent_seconds": round(told.silent, 1),
+        "stuck": told.silent > SILENT,
+        "facts": told.facts,
+        "words": words(told),
+    }
 
 
 def _state(facts: dict[str, Any], waiting: int, working: bool) -> str:
@@ -153,6 +174,10 @@ def _rows(facts: dict[str, Any]) -> dict[str, str]:
             f"{pace.nodes_per_hour:,.0f} nodes/h · {pace.trials_per_hour:,.0f} trials/h · {pace.workers:.1f} workers "
             f"busy, over {titles.duration(60 * pace.minutes)}"
         )
+    if facts["running"]:
+        shown = [f"{each['node']}: {each['words']}" for each in facts["running"][:_SHOWN]]
+        more = len(facts["running"]) - len(shown)
+        rows["at work"] = "; ".join([*shown, f"and {more} more"] if more else shown)
     if facts["eta_seconds"]:
         rows["left"] = f"about {titles.duration(facts['eta_seconds'])} at that pace"
     elif facts["waiting"]:

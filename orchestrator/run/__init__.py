@@ -13,5 +13,6 @@ if TYPE_CHECKING:
     from orchestrator.run.outcomes import Clock as Clock, Summary as Summary
     from orchestrator.run.progress import Progress as Progress
     from orchestrator.run.search_stage import tune_stage as tune_stage
+    from orchestrator.run.watch import learn as learn, words as words
 else:
     __getattr__, __dir__, __all__ = door(__name__, __file__)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from types import MappingProxyType
@@ -14,11 +14,12 @@ from orchestrator.plan.costs import CostModel
 from orchestrator.run.maintenance import keep_selected_only
 from orchestrator.run.outcomes import Clock, Summary, out_of_memory, unwritten
 from orchestrator.run.progress import Progress
+from orchestrator.run.watch import Told, Watch
 from orchestrator.search import Halving, drop_states, finish
 from orchestrator.spec import GridSpec
 from tasks import TRAINING, Candidate, Job, Node, Outcome, Place, Record, Unavailable
 from tasks.executors import Executor
-from tasks.store import Corrupt, Store
+from tasks.store import Corrupt, Running, Store
 
 _CORRUPT_LIMIT = 3  # a file that breaks more often than this has a broken disk behind it
 
@@ -30,6 +31,7 @@ class Driver:
 
     settled: earlier failures that are not tried again, also of trials that a search has yet to come to.
     stage: runs searches all together once nothing else can run; without it they run with everything else.
+    on_epochs: hears of trainings at work, now and then.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Driver:
         on_record: Callable[[Record], None],
         settled: Mapping[str, Record] = MappingProxyType({}),
         stage: Callable[["Driver", list[Node]], None] | None = None,
+        on_epochs: Callable[[Node, Running], None] | None = None,
     ) -> None:
         self.spec, self.plan, self.store, self.place = spec, plan, store, place
         self.executor, self.cost, self.clock, self.on_record = executor, cost, clock, on_record
@@ -55,8 +58,10 @@ class Driver:
         self._alone: set[str] = set()  # nodes that ran out of memory beside others
         self._affinity: dict[int, tuple[str, str, str]] = {}
         self._corrupt: Counter[str] = Counter()
-        self.settled, self._stage = settled, stage
+        self.settled, self._stage, self._on_epochs = settled, stage, on_epochs
         self._halvings: dict[str, Halving] = {}
+        self.watch = Watch(store, cost, place.checkpoint_epochs)
+        executor.meanwhile = self._show_meanwhile
 
     def run(self, frontier: Frontier, show: Progress) -> Summary:
         """Works until nothing is ready or the clock says stop; waits for what is in flight.
@@ -83,13 +88,30 @@ class Driver:
         self.guarded(self._search)
         self._hand_out()
         while self.running or self._chores or self._worth_waiting():
-            self.show.update(self.running.values(), self.eta)  # first: inline, what runs now runs in the wait
+            # first: inline, what runs now runs in the wait
+            self.show.update(self.running.values(), self.eta, self._look)
             for outcome in self.executor.wait(timeout=1.0):
                 self.guarded(partial(self._settle, outcome))
             self.guarded(self._end_chores)
             self.guarded(self._search)
             self._hand_out()
             self._let_go()
+
+    def parting(self) -> str:
+        """What to say to somebody who asked for a stop."""
+        return self.watch.parting(self.running.values())
+
+    def _show_meanwhile(self) -> None:
+        """While a node runs in this thread: seldom, because the node waits."""
+        self.show.update(self.running.values(), self.eta, self._look, meanwhile=True)
+
+    def _look(self, running: Collection[Node]) -> Told:
+        """What running nodes say, passed on to the tracker too."""
+        told = self.watch.look(running)
+        if self._on_epochs is not None:
+            for node, each in self.watch.news(running):
+                self._chores.append(self._hand.submit(self._on_epochs, node, each))
+        return told
 
     def _run_stage(self) -> bool:
         """Runs the searches that may begin; False if there are none."""
@@ -281,4 +303,5 @@ class Driver:
         waiting = (self.plan.nodes[k] for k in self.frontier.keys(State.WAITING))
         at_work = sum(node.kind in TRAINING for node in self.running.values())
         slots = max(self.executor.capacity.slots, at_work)
-        return self.cost.total([*waiting, *self.running.values()]) / slots
+        begun = sum(self.watch.left(node) for node in self.running.values() if node.kind in TRAINING)
+        return (self.cost.total(waiting) + begun) / slots

@@ -10,7 +10,7 @@ from core.checkpoint import WEIGHTS
 from orchestrator.plan import Plan
 from orchestrator.results import merged_files, read_rows, write_merged
 from tasks import Node, Record
-from tasks.store import Corrupt, Store
+from tasks.store import Corrupt, Store, remove_silent
 
 _LEFT = 3600.0  # seconds; a write takes a few, or at most the minute for which it is tried again
 
@@ -45,7 +45,8 @@ def readable_failures(store: Store) -> tuple[dict[str, Record], list[str]]:
 
 
 def remove_leftovers(store: Store) -> None:
-    """Removes what killed writers left of files they had begun: hidden, and untouched for an hour."""
+    """Removes what killed workers left: words of nodes at work, and of files they had begun, untouched for an hour."""
+    remove_silent(store)
     if not store.local:
         return  # an object store shows nothing of a write before its end
     for folder, _, names in os.walk(store.root):  # follows no links

@@ -3,6 +3,7 @@
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
+from types import MappingProxyType
 from typing import NamedTuple
 
 from rich.console import Console, Group, RenderableType
@@ -12,11 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.plan import Frontier, State
+from orchestrator.run.watch import Told, words
 from orchestrator.spec import titles
 from tasks import TRAINING, Node, Record
+from tasks.store import SILENT, Running
 
 _PLAIN_EVERY, _LIVE_EVERY = 30.0, 0.5  # seconds
-_LEAST_SHARE = 20  # at most one part in so many of the driver's time goes into what is shown
+# At most one part in so many of the driver's time goes into what is shown, and of a node's that waits for it.
+_LEAST_SHARE, _OF_A_NODE = 20, 500
 _WINDOW = 600.0  # seconds over which throughput is taken
 _KINDS = ("data", "original", "retrain", "trial", "evaluate", "search", "select")
 _SHOWN = 8  # running nodes listed
@@ -95,20 +99,35 @@ class Progress:
         if self._live:
             self._live.stop()
 
-    def update(self, running: Collection[Node], eta: Callable[[], float]) -> None:
-        """Shows the state if it is time to; cheap enough to call after every outcome."""
+    def update(
+        self,
+        running: Collection[Node],
+        eta: Callable[[], float],
+        look: Callable[[Collection[Node]], Told] = lambda _: {},
+        *,
+        meanwhile: bool = False,
+    ) -> None:
+        """Shows the state if it is time to; cheap enough to call after every outcome.
+
+        look: what running nodes say of themselves, asked before the ETA. meanwhile: a node waits for this.
+        """
         begun = time.monotonic()
         if begun < self._next:
             return
         counts = counts_of(self.frontier)
         self._rate.take(begun, counts.done)
+        told = look(running)
         if self._live:
-            self._live.update(self.view(counts, running, eta()), refresh=True)
+            self._live.update(self.view(counts, running, eta(), told), refresh=True)
         else:
-            self.console.print(self._line(counts, eta()), highlight=False, markup=False, soft_wrap=True)
+            self._say([self._line(counts, eta()), *_lines(told)])
         # In a plan of a hundred thousand nodes a look takes long: then it is taken less often.
-        spent = time.monotonic() - begun
-        self._next = begun + max(_LIVE_EVERY if self._live else _PLAIN_EVERY, _LEAST_SHARE * spent)
+        share = (_OF_A_NODE if meanwhile else _LEAST_SHARE) * (time.monotonic() - begun)
+        self._next = begun + max(_LIVE_EVERY if self._live else _PLAIN_EVERY, share)
+
+    def _say(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def failure(self, node: Node, record: Record) -> None:
         """One line about a failed node, and where its log lies."""
@@ -116,10 +135,13 @@ class Progress:
         log = f" ({record.log})" if record.log else ""
         self.console.print(Text.assemble((text, "red"), (log, "dim")), soft_wrap=True)
 
-    def view(self, counts: Counts, running: Collection[Node], eta: float) -> RenderableType:
+    def view(
+        self, counts: Counts, running: Collection[Node], eta: float, told: Told = MappingProxyType({})
+    ) -> RenderableType:
         """The live region: a bar for each stage, the summary, and as many running nodes as fit."""
-        room = max(1, min(_SHOWN, self.console.height - len(counts.known) - 5))
-        return Group(_bars(counts), self._summary(counts, eta), *_running(running, room))
+        lines = 2 if told else 1  # of a node
+        room = max(1, min(_SHOWN, (self.console.height - len(counts.known) - 5) // lines))
+        return Group(_bars(counts), self._summary(counts, eta), *_running(running, room, told))
 
     def _summary(self, counts: Counts, eta: float) -> Text:
         parts = [self._elapsed(), self._rate.words, f"about {titles.duration(max(eta, 1))} left"]
@@ -152,10 +174,25 @@ def _bars(counts: Counts) -> Table:
     return grid
 
 
-def _running(nodes: Collection[Node], room: int) -> Iterable[RenderableType]:
-    """What is at work, trainings first; the rest as a number."""
+def _running(nodes: Collection[Node], room: int, told: Told) -> Iterable[RenderableType]:
+    """What is at work and how far, trainings first; the rest as a number."""
     ordered = sorted(nodes, key=lambda node: node.kind not in TRAINING)
-    for node in ordered[:room]:
-        yield Text(f"  {node.words}", "dim", no_wrap=True, overflow="ellipsis")
-    if len(ordered) > room:
-        yield Text(f"  + {len(ordered) - room} more", "dim")
+    unknown = told.keys() - {node.key for node in nodes}
+    at_work = {node.key: node.words for node in ordered} | {key: told[key].node for key in sorted(unknown)}
+    for key, text in list(at_work.items())[:room]:
+        yield Text(f"  {text}", "dim", no_wrap=True, overflow="ellipsis")
+        if key in told:
+            yield Text(f"    {words(told[key])}", _style(told[key]), no_wrap=True, overflow="ellipsis")
+    if len(at_work) > room:
+        yield Text(f"  + {len(at_work) - room} more", "dim")
+
+
+def _style(told: Running) -> str:
+    return "yellow" if told.silent > SILENT else "cyan"
+
+
+def _lines(told: Told) -> list[str]:
+    """For a log: every running node that has said how far it is, a few at most."""
+    found = [f"  {each.node}: {words(each)}" for each in told.values()]
+    more = [f"  + {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+    return [*found[:_SHOWN], *more]

@@ -46,7 +46,7 @@ class _Stage:
             self._open.remove(cell)
             if cell.whole:
                 self.driver.guarded(partial(self._end, cell))
-        self.driver.show.update((), self._eta)
+        self.driver.show.update((), self._eta, self.driver.watch.anything)
 
     def close(self) -> None:
         """What is left to say and to do once Tune has ended."""

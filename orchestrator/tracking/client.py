@@ -176,6 +176,10 @@ class Tracker:
         self._client.set_terminated(run.id, "FINISHED" if failure is None else "FAILED", end_time=time)
         run.finished, run.failure = failure is None, failure
 
+    def stop(self, run: Run) -> None:
+        """Marks a run that nobody works on for now."""
+        self._client.set_terminated(run.id, "KILLED")
+
     def delete(self, key: str) -> None:
         """Removes a node's run."""
         self._client.delete_run(self.runs.pop(key).id)

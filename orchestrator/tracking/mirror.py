@@ -15,7 +15,7 @@ from orchestrator.tracking.notes import NOTE, data_entity, run_note
 from orchestrator.tracking.rows import Rows, cell_of, data_of, evaluations, problem_of, references
 from orchestrator.tracking.views import about
 from tasks import Node, Record
-from tasks.store import Store, public
+from tasks.store import Running, Store, public
 
 DATABASE = "mlflow.db"
 Verdict = tuple[dict[str, float], dict[str, str]]  # gaps as metrics, and tags
@@ -57,6 +57,7 @@ class Mirror:
         self._written: list[str] = []
         self._verdicts: dict[str, Verdict] = {}  # by a trial's evaluation, once its cell has chosen
         self._rows, self._references = Rows(store), references(plan)
+        self._live: dict[str, set[tuple[str, int]]] = {}  # points told before the end, by evaluation
         if uri is not None:
             self._guarded(self._open)
 
@@ -66,6 +67,11 @@ class Mirror:
             self._rows.add(record)
             self._guarded(lambda: self._write(record))
 
+    def tell(self, node: Node, told: Running) -> None:
+        """Shows the last epoch of a training at work, in the runs of what will evaluate it."""
+        if self._tracker is not None:
+            self._guarded(lambda: self._tell(node, told))
+
     def sync(self) -> int:
         """Writes every row of the store that MLflow lacks; returns the number of runs written."""
         self._written, self.warning = [], None
@@ -74,7 +80,10 @@ class Mirror:
         return len(self._written)
 
     def close(self) -> None:
-        """Lets go of the database or server."""
+        """Lets go of the database or server; what was at work is no longer."""
+        if self._tracker is not None and self._live:
+            live, self._live = self._live, {}
+            self._guarded(lambda: self._stop(live))
         if self._tracker is not None:
             self._tracker.close()
         self._tracker = None
@@ -84,6 +93,7 @@ class Mirror:
             with quiet():
                 work()
         except Exception as error:
+            self._live.clear()
             self.close()
             uri = str(self.uri)
             self._say(
@@ -108,6 +118,23 @@ class Mirror:
             files = Path(self.store.path("mlartifacts")).absolute().as_uri() if local else None
             self._tracker = Tracker(uri, name, files, only, tags)
         return self._tracker
+
+    def _tell(self, node: Node, told: Running) -> None:
+        tracker, now = self._open(), int(1000 * told.told)
+        for evaluation in evaluations(self.plan, node):
+            run = self._run(evaluation, began=int(1000 * told.begun))
+            points = [(f"epoch/{name}", value, told.epoch - 1) for name, value in told.facts.items()]
+            known = self._live.setdefault(evaluation.key, set())
+            if not run.finished:
+                tracker.log(run, [p for p in points if (p[0], p[2]) not in known], {}, {}, now)
+            known |= {(name, step) for name, _, step in points}
+
+    def _stop(self, live: Iterable[str]) -> None:
+        """Runs that were shown at work and have not ended."""
+        for key in live:
+            run = self._open().runs.get(key)
+            if run is not None and not run.finished and run.failure is None:
+                self._open().stop(run)
 
     def _sync(self) -> None:
         tracker = self._open()
@@ -213,7 +240,9 @@ class Mirror:
         tags |= {"chosen": run.chosen} if run.chosen else {}
         tags |= {NOTE: run_note(self.spec, node, self.store.uri, tags.get("checkpoint"))}
         params = run_values.parameters(node, record) if failure is None else {}
-        points = run_values.points(run_values.metrics(record) | gaps) + run_values.curve(model)
+        live = self._live.pop(node.key, set())
+        curve = [point for point in run_values.curve(model) if (point[0], point[2]) not in live]
+        points = run_values.points(run_values.metrics(record) | gaps) + curve
         tracker.log(run, points, params, tags, run_values.milliseconds(record))
         if failure is None and cell_of(self.plan, node) is None:
             self._complete(node, record, run)
@@ -241,8 +270,11 @@ class Mirror:
                 reason = _reason(error, str(self.uri))
                 self._say(f"MLflow took no files ({reason}): its runs stay without their tables and charts")
 
-    def _run(self, node: Node, start: Record | None = None) -> Run:
-        """The run of an evaluation or selection, made if there is none, below its cell's run."""
+    def _run(self, node: Node, start: Record | None = None, began: int | None = None) -> Run:
+        """The run of an evaluation or selection, made if there is none, below its cell's run.
+
+        start, began: the row that its work began with, or when, in milliseconds, as long as there is none.
+        """
         tracker = self._open()
         if node.key in tracker.runs:
             return tracker.runs[node.key]
@@ -255,8 +287,8 @@ class Mirror:
             run_values.COLOUR: colour_of(node.inputs["method"]),
         }
         if cell:
-            tags[PARENT] = self._run(cell, start).id
-        began = run_values.began(start) if start and start.finished_at else None
+            tags[PARENT] = self._run(cell, start, began).id
+        began = run_values.began(start) if start and start.finished_at else began
         return tracker.create(node.key, run_values.run_name(self.spec, node), tags, began)
 
     def _verdict(self, node: Node, record: Record) -> Verdict:

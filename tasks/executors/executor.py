@@ -9,6 +9,7 @@ Messages are jobs and outcomes, never tensors: artefacts live in the store.
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -23,9 +24,13 @@ _FOR_HELPERS: frozenset[Kind] = frozenset({"evaluate", "select"})
 
 
 class Executor(Protocol):
-    """What the driver loop needs."""
+    """What the driver loop needs.
+
+    meanwhile: what the driver does while a node runs, where that is in the driver's own thread.
+    """
 
     capacity: Capacity
+    meanwhile: Callable[[], None] | None
 
     def free_slots(self) -> list[int]:
         """Numbers of the slots that could start a training node now."""
@@ -84,6 +89,7 @@ class InlineExecutor:
 
     def __init__(self, device: str, helpers: int | None = None) -> None:
         self.capacity = local_capacity(device)
+        self.meanwhile: Callable[[], None] | None = None
         self._queue: deque[Job] = deque()
         self._helpers = Helpers(spare_processes(self.capacity) if helpers is None else helpers)
 
@@ -129,7 +135,7 @@ class InlineExecutor:
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Runs the next queued node to its end, or waits for a helper."""
-        here = [attempt(self._queue.popleft())] if self._queue else []
+        here = [attempt(self._queue.popleft(), self.meanwhile)] if self._queue else []
         return here + self._helpers.wait(0.0 if here else timeout)
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -75,6 +76,7 @@ class RayExecutor:
         import ray
 
         self._ray = ray
+        self.meanwhile: Callable[[], None] | None = None  # workers have threads of their own
         self._started = not ray.is_initialized()
         if self._started:
             join(ray, address)

@@ -13,25 +13,28 @@ from tasks.nodes import warm
 from tasks.nodes.measuring import evaluate, select
 from tasks.nodes.provenance import base_record, now
 from tasks.nodes.result import Result
+from tasks.nodes.telling import Telling
 from tasks.nodes.training import prepare_data, run_trial, train_original, train_retrain
 from tasks.record import Record
 from tasks.store import Store
 
-_FUNCTIONS: dict[Kind, Callable[[Node, Place, Store], Result]] = {
-    "data": prepare_data,
+_TRAIN: dict[Kind, Callable[[Node, Place, Store, Telling], Result]] = {
     "original": train_original,
     "retrain": train_retrain,
     "trial": run_trial,
+}
+_OTHERS: dict[Kind, Callable[[Node, Place, Store], Result]] = {
+    "data": prepare_data,
     "evaluate": evaluate,
     "select": select,
 }
 
 
-def run_node(job: Job) -> Record:
+def run_node(job: Job, meanwhile: Callable[[], None] | None = None) -> Record:
     """Runs one node and commits it; returns its row. Exceptions are the caller's.
 
     A node that is finished by now (by a worker that died before it could say so, or for another driver) is
-    not computed again.
+    not computed again. meanwhile: called now and then while a training is at work, in this thread.
     """
     torch.set_num_threads(job.place.threads)
     keep_freed_memory()
@@ -44,7 +47,8 @@ def run_node(job: Job) -> Record:
     found = store.manifests([job.node.key], broken={})
     if found:
         return found[job.node.key].record
-    result = _FUNCTIONS[job.node.kind](job.node, job.place, store)
+    with Telling(job.place.store, job.node, meanwhile) as telling:
+        result = _result(job, store, telling)
     record = base_record(job).model_copy(
         update={**result.row, "node_seconds": time.perf_counter() - start, "finished_at": now()}
     )
@@ -53,6 +57,13 @@ def run_node(job: Job) -> Record:
         record = record.model_copy(update=used)
     store.commit(job.node, result.files, result.facts, record)
     return record
+
+
+def _result(job: Job, store: Store, telling: Telling) -> Result:
+    """What the node's function hands back."""
+    if job.node.kind in TRAINING:
+        return _TRAIN[job.node.kind](job.node, job.place, store, telling)
+    return _OTHERS[job.node.kind](job.node, job.place, store)
 
 
 def _trains_on_gpu(job: Job) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 
 from core.errors import BadInput, Diverged
 from core.lazy import torch
@@ -15,10 +16,13 @@ from tasks.record import Record
 from tasks.store import Corrupt, Store, scrub
 
 
-def attempt(job: Job) -> Outcome:
-    """Runs a node; an exception becomes a failed row, its log and an outcome that says so."""
+def attempt(job: Job, meanwhile: Callable[[], None] | None = None) -> Outcome:
+    """Runs a node; an exception becomes a failed row, its log and an outcome that says so.
+
+    meanwhile: see `run_node`.
+    """
     try:
-        return Outcome(job.node, run_node(job))
+        return Outcome(job.node, run_node(job, meanwhile))
     except Exception as error:
         return failed(job, error)
 

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from core.train import OnEpoch
 from tasks.record import EpochFact
 
 PREDICTIONS = "predictions.npz"
@@ -16,11 +17,13 @@ class Result(NamedTuple):
 
 
 class Curve:
-    """Collects what a training loop says about its epochs."""
+    """Collects what a training loop says about its epochs. tell: who hears of each, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: OnEpoch) -> None:
         self.facts: list[EpochFact] = []
+        self._tell = tell
 
     def add(self, epoch: int, facts: dict[str, float]) -> None:
         """One epoch's facts."""
+        self._tell(epoch, facts)
         self.facts += [EpochFact(epoch=epoch, name=name, value=value) for name, value in facts.items()]

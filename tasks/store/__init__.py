@@ -15,6 +15,13 @@ if TYPE_CHECKING:
         Manifest as Manifest,
         fingerprint as fingerprint,
     )
+    from tasks.store.running import (
+        SILENT as SILENT,
+        Running as Running,
+        beat as beat,
+        read_running as read_running,
+        remove_silent as remove_silent,
+    )
     from tasks.store.store import Store as Store
     from tasks.store.uri import nearby as nearby, public as public, scrub as scrub
 else:

@@ -8,6 +8,7 @@ failures/<key>.json    why a node failed, until it succeeds
 logs/<key>.log         traceback of a failure
 quarantine/…           what was found corrupt
 partial/<key>/…        the state of a long training that is not finished
+running/<key>.json     how far a node at work is (see tasks.store.running)
 kept/<key>             a trial whose weights a selection in this store chose
 spec.json              the grid that ran here last
 grids/<name>.json      every grid that ran here (see orchestrator.results.known_grids)

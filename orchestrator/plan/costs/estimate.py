@@ -39,12 +39,22 @@ class CostModel:
         self.memory = MemoryModel()
         self._network_pace = cache(pace.network)
         self._ratios: list[float] = []
+        self._glimpses: dict[str, float] = {}
         self._own: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
 
     @property
     def factor(self) -> float:
-        """Measured over expected seconds of training nodes, the median of what was observed; 1 before."""
-        return median(self._ratios[-200:]) if self._ratios else 1.0
+        """Measured over expected seconds of training nodes: the median of what was observed; 1 before.
+
+        Until a node has ended, what those at work have come to counts.
+        """
+        seen = self._ratios[-200:] or list(self._glimpses.values())
+        return median(seen) if seen else 1.0
+
+    def glimpse(self, node: Node, seconds: float) -> None:
+        """Learns from a training node at work how long its epochs will take in all."""
+        if node.kind in TRAINING and seconds > 0:
+            self._glimpses[node.key] = seconds / self.work(node)
 
     def observe(self, node: Node, seconds: float) -> None:
         """Learns from a finished training node."""

@@ -15,6 +15,7 @@ from orchestrator.tracking.mirror import Mirror, tracking_uri
 from orchestrator.tracking.notes import FILTERS
 from orchestrator.tracking.views import VIEWS
 from tasks.record import Record
+from tasks.store.running import Running
 from tasks.store.store import Store
 from tests.orchestrator.fake_results import Fake, small_spec
 
@@ -470,3 +471,44 @@ def test_a_variant_is_a_run_under_its_label(database, tmp_path):
 def test_environment_that_is_set_wins():
     assert os.environ.get("MLFLOW_DISABLE_TELEMETRY") == "true"
     assert not Path("mlruns").exists()
+
+
+def at_work(node, epoch, **facts):
+    """What a node at work says."""
+    now = time.time()
+    return Running(key=node.key, node=node.words, host="here", pid=7, begun=now - 60, told=now, idle=0, epoch=epoch,
+                   epochs=10, facts=facts)  # fmt: skip
+
+
+def test_a_training_at_work_is_a_running_run_with_its_loss_so_far(fake, database):
+    trial = next(node for node in fake.plan.nodes.values() if node.kind == "trial")
+    evaluated = next(node for node in fake.plan.nodes.values() if node.parents[:1] == (trial.key,))
+    mirror = mirror_of(fake, database)
+    mirror.tell(trial, at_work(trial, 1, loss=2.5, retain_accuracy=40.0))
+    mirror.tell(trial, at_work(trial, 2, loss=1.5, retain_accuracy=60.0))
+    client = mlflow.tracking.MlflowClient(database)
+    run = client.get_run(mirror._tracker.runs[evaluated.key].id)
+    assert run.info.status == "RUNNING"
+    assert [m.value for m in client.get_metric_history(run.info.run_id, "epoch/loss")] == [2.5, 1.5]
+    assert run.data.metrics["epoch/retain_accuracy"] == 60.0
+    mirror.push(fake.rows[trial.key])
+    mirror.push(fake.rows[evaluated.key])
+    mirror.close()
+    assert client.get_run(run.info.run_id).info.status == "FINISHED"
+    steps = [m.step for m in client.get_metric_history(run.info.run_id, "epoch/loss")]
+    assert len(steps) == len(set(steps))
+
+
+def test_a_training_that_is_at_work_no_longer_does_not_seem_to_be(fake, database):
+    trial = next(node for node in fake.plan.nodes.values() if node.kind == "trial")
+    mirror = mirror_of(fake, database)
+    mirror.tell(trial, at_work(trial, 1, loss=2.5))
+    (run,) = (run for key, run in mirror._tracker.runs.items() if fake.plan.nodes[key].kind == "evaluate")
+    mirror.close()
+    client = mlflow.tracking.MlflowClient(database)
+    assert client.get_run(run.id).info.status == "KILLED"
+    later = mirror_of(fake, database)
+    for record in fake.rows.values():
+        later.push(record)
+    later.close()
+    assert client.get_run(run.id).info.status == "FINISHED"
