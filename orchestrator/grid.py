@@ -64,6 +64,13 @@ Against = Annotated[
     str | None,
     typer.Option("--against", help="with report: another store, to see what moved", metavar="STORE"),
 ]
+Hardware = Annotated[
+    str | None,
+    typer.Option(
+        help="with plan: whose hours: here (measured in seconds), paper, or hardware that was measured before",
+        metavar="NAME",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines, and nothing else")]
 
 app = typer.Typer(add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -87,6 +94,7 @@ def grid(
     port: Port = None,
     charts: Charts = False,
     against: Against = None,
+    hardware: Hardware = None,
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
     from orchestrator.cli import Options, open_grid, verbs
@@ -97,6 +105,8 @@ def grid(
         raise unknown("executor", executor, EXECUTORS)
     if against and verb != "report":
         raise BadInput(f"--against belongs to report, not to {verb}: report --against {against}")
+    if hardware and verb != "plan":
+        raise BadInput(f"--hardware belongs to plan, not to {verb}: plan --hardware {hardware}")
     options = Options(
         executor,
         resume,
@@ -109,6 +119,7 @@ def grid(
         port,
         charts,
         against,
+        hardware,
     )
     spec, opened = open_grid(verb, recipe, spec_file, overrides or [], store)
     raise typer.Exit(verbs.VERBS[verb](spec, opened, options, Console()))

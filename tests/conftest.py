@@ -22,6 +22,8 @@ def private_surroundings(tmp_path_factory):
     patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     for name in ("RAY_ADDRESS", "UNLEARN_GRID_STORE", "UNLEARN_GRID_DATA", "MLFLOW_TRACKING_URI"):
         patch.delenv(name, raising=False)
+    # a plan would train for seconds; test_this_machine.py does
+    patch.setattr("orchestrator.plan.costs.this_machine._measure", lambda training: None)
     # worker processes import the packages from this checkout
     patch.setenv("PYTHONPATH", os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]))
     yield

@@ -12,10 +12,20 @@ from core.gpu import gpu_name
 from orchestrator.cli.plan_tree import make_tree, shown_depth, tree_view
 from orchestrator.cli.printing import say_facts
 from orchestrator.plan import Plan, expected
-from orchestrator.plan.costs import CostModel, compiled_archs, forecast, forecast_rows, pace_of
+from orchestrator.plan.costs import (
+    CostModel,
+    Device,
+    Pace,
+    compiled_archs,
+    forecast,
+    forecast_rows,
+    named_pace,
+    pace_here,
+    pace_of,
+)
 from orchestrator.results import other_images
 from orchestrator.spec import RECIPES, GridSpec, titles
-from tasks import TRAINING
+from tasks import TRAINING, Node
 from tasks.store import Store
 
 _OBSERVED = 200  # finished trainings whose times correct the expected ones
@@ -23,16 +33,28 @@ _SPLITS = {"one": "one split", "mismatched": "the original trained on another sp
 
 
 def plan_facts(
-    spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = False, workers: Sequence[int] = ()
+    spec: GridSpec,
+    grid: Plan,
+    store: Store,
+    *,
+    allow_cpu: bool = False,
+    workers: Sequence[int] = (),
+    hardware: str | None = None,
+    measure: bool = False,
 ) -> dict[str, Any]:
     """Cells, nodes of each kind, how many are done, and the hours that the rest takes on one worker and on more.
 
-    workers: how many, see `forecast`.
+    workers: how many, see `forecast`. hardware: whose hours, see `chosen_pace`. measure: this machine, if it was
+    not yet; a grid made for GPUs is then told in this machine's hours too.
     """
     finished = store.finished()
-    cost = cost_model(spec, grid, store, finished, allow_cpu=allow_cpu)
+    pace = chosen_pace(spec, hardware, allow_cpu=allow_cpu, measure=measure)
+    cost = cost_model(spec, grid, store, finished, pace)
+    left = [node for key, node in grid.nodes.items() if key not in finished]
     return {
         **grid_facts(spec, grid, store, finished, cost),
+        "hardware": pace.hardware,
+        "here": _beside(spec, pace, left, measure=measure and hardware is None),
         "compiled": sorted(compiled_archs(spec, grid, cost)),
         **forecast(grid, cost, finished, workers),
         "tree": make_tree(spec, grid, cost, finished),
@@ -63,26 +85,60 @@ def grid_facts(
     }
 
 
+def _beside(spec: GridSpec, pace: Pace, left: Sequence[Node], *, measure: bool) -> dict[str, Any] | None:
+    """What the same takes on a worker of this machine, where the plan is told in another's hours."""
+    device: Device = "cuda" if gpu_name() else "cpu"
+    if pace.device == device or not measure or not left:
+        return None
+    here = pace_here(spec, device, measure=True)
+    if here is None:
+        return None
+    hours = CostModel(here, spec.data.limit).total(left) / 3600
+    return {"hours": round(hours, 2), "hours_are": f"of one worker, {here.words}"}
+
+
+def chosen_pace(spec: GridSpec, hardware: str | None, *, allow_cpu: bool, measure: bool) -> Pace:
+    """The pace to plan with.
+
+    hardware: a name in the file of paces, "paper", or "here"; None is this machine, but for a grid that is made for
+    GPUs where there is none: then it is the paper's. measure: train for a few seconds where this machine is unknown.
+    """
+    if hardware is not None and hardware != "here":
+        return named_pace(hardware)
+    here: Device = "cuda" if gpu_name() and spec.resources.device != "cpu" else "cpu"
+    wanted = "cuda" if spec.needs_gpu and not allow_cpu and spec.resources.device != "cpu" else here
+    if hardware is None and wanted != here:
+        return pace_of("cuda")
+    return pace_here(spec, here, measure=measure) or pace_of(here)
+
+
 def cost_model(
-    spec: GridSpec, grid: Plan, store: Store, finished: set[str], *, allow_cpu: bool = False
+    spec: GridSpec,
+    grid: Plan,
+    store: Store,
+    finished: set[str],
+    pace: Pace | None = None,
+    *,
+    allow_cpu: bool = False,
 ) -> CostModel:
     """Expected times, corrected by up to 200 stored ones, and expected memory, from the same rows."""
     trained = sorted(k for k in finished if k in grid.nodes and grid.nodes[k].kind in TRAINING)[:_OBSERVED]
     manifests = store.manifests(trained, broken={})
     rows = (manifest.record.model_dump() for manifest in manifests.values())
-    return cost_from_rows(spec, grid, rows, allow_cpu=allow_cpu)
+    return cost_from_rows(spec, grid, rows, pace, allow_cpu=allow_cpu)
 
 
 def cost_from_rows(
-    spec: GridSpec, grid: Plan, rows: Iterable[Mapping[str, Any]], *, allow_cpu: bool = False
+    spec: GridSpec,
+    grid: Plan,
+    rows: Iterable[Mapping[str, Any]],
+    pace: Pace | None = None,
+    *,
+    allow_cpu: bool = False,
 ) -> CostModel:
-    """The same from rows at hand.
-
-    They are a GPU's if there is one, or if the grid is made for one and nobody insists on CPUs.
-    """
-    made_for_gpu = spec.needs_gpu and not allow_cpu
-    gpu = spec.resources.device != "cpu" and (made_for_gpu or gpu_name() is not None)
-    cost = CostModel(pace_of("cuda" if gpu else "cpu"), spec.data.limit)
+    """The same from rows at hand. pace: else as `chosen_pace` has it, without measuring."""
+    pace = pace or chosen_pace(spec, None, allow_cpu=allow_cpu, measure=False)
+    cost = CostModel(pace, spec.data.limit)
     trained = (row for row in rows if row["key"] in grid.nodes and row["status"] == "done")
     for row in itertools.islice((row for row in trained if row["kind"] in TRAINING), _OBSERVED):
         cost.observe(grid.nodes[row["key"]], row["node_seconds"] or 0.0)
@@ -123,6 +179,11 @@ def _plan_rows(spec: GridSpec, facts: dict[str, Any], depth: int) -> dict[str, s
         "to do": f"about {titles.duration(facts['tree'].seconds)} {facts['hours_are']}"
         if facts["left"]
         else "nothing",
+        **(
+            {"here": f"about {titles.duration(3600 * facts['here']['hours'])} {facts['here']['hours_are']}"}
+            if facts["here"]
+            else {}
+        ),
         **forecast_rows(facts),
         **({"images": "; ".join(facts["other_images"])} if facts["other_images"] else {}),
         "store": facts["store"],

@@ -22,7 +22,15 @@ from tasks.store import Lease, Store
 def plan(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Prints what a run would do, and roughly how long it would take; starts nothing."""
     grid = expand(make_plan(spec), store)
-    facts = plan_facts(spec, grid, store, allow_cpu=options.allow_cpu, workers=options.workers)
+    facts = plan_facts(
+        spec,
+        grid,
+        store,
+        allow_cpu=options.allow_cpu,
+        workers=options.workers,
+        hardware=options.hardware,
+        measure=True,
+    )
     if options.as_json:
         say_json(console, facts)
     else:

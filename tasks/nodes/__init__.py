@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from tasks.nodes.failures import attempt as attempt, failed as failed
     from tasks.nodes.folders import data_folders as data_folders
     from tasks.nodes.measuring import candidate as candidate, deciding_gap as deciding_gap
-    from tasks.nodes.provenance import COORDINATES as COORDINATES, base_record as base_record, now as now
+    from tasks.nodes.provenance import (
+        COORDINATES as COORDINATES,
+        base_record as base_record,
+        hardware_of as hardware_of,
+        now as now,
+    )
     from tasks.nodes.training import node_data as node_data
 else:
     __getattr__, __dir__, __all__ = door(__name__, __file__)

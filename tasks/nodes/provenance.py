@@ -35,7 +35,7 @@ def base_record(job: Job) -> Record:
         kind=job.node.kind,
         params=_json_or_none(inputs.get("params")),
         code_revision=job.place.code_revision,
-        hardware=_hardware(device if job.place.device == "auto" else job.place.device),
+        hardware=hardware_of(device if job.place.device == "auto" else job.place.device),
         versions=f"torch {torch.__version__}",
         **{name: inputs[name] for name in COORDINATES if name in inputs},
     )
@@ -51,7 +51,7 @@ def _json_or_none(value: object) -> str | None:
 
 
 @lru_cache(maxsize=4)
-def _hardware(device: str) -> str:
+def hardware_of(device: str) -> str:
     """What did the work, in words."""
     if device == "cuda" and torch.cuda.is_available():
         return str(torch.cuda.get_device_name())

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.errors import BadInput
+from core.errors import BadInput, unknown
 from core.gpu import gpu_name
 from core.models import model_info
 from core.network_costs import megamacs
@@ -144,9 +144,7 @@ def pace_of(device: Device, file: Path = FILE) -> Pace:
         return as_in_the_paper(pace_of("cpu", file))
     here = gpu_name() if device == "cuda" else None
     pace = next((p for p in found if p.hardware == here), found[-1])
-    unit = "one core of " if device == "cpu" else ""
-    words = f"at the pace of {unit}{pace.hardware}, measured on {pace.measured}"
-    return pace.model_copy(update={"words": words})
+    return pace.model_copy(update={"words": _words(pace)})
 
 
 def as_in_the_paper(cpu: Pace) -> Pace:
@@ -154,14 +152,35 @@ def as_in_the_paper(cpu: Pace) -> Pace:
     done = image_work("resnet18", model_info("resnet18").width, 32, 256)
     factor = _PAPER_SECONDS_PER_IMAGE / cpu.network("resnet18").seconds_per_image(done)
     faster = {
-        arch: pace.model_copy(
-            update={name: factor * getattr(pace, name) for name in ("gigamac", "values", "step")}
-            | {"compiling": None}
-        )
-        for arch, pace in cpu.networks.items()
+        arch: pace.model_copy(update={"compiling": None})
+        for arch, pace in scaled(cpu.networks, factor).items()
     }
     words = (
         f"at the pace of the paper's {_PAPER_GPU}, methods and MobileNetV2 in proportion as on {cpu.hardware}"
     )
     changes = {"hardware": _PAPER_GPU, "device": "cuda", "dtype": "unknown", "networks": faster}
     return cpu.model_copy(update=changes | {"words": words})
+
+
+def scaled(networks: Mapping[str, NetworkPace], factor: float) -> dict[str, NetworkPace]:
+    """The networks on hardware that takes so many times as long for a training step."""
+    parts = ("gigamac", "values", "step")
+    return {
+        arch: pace.model_copy(update={name: factor * getattr(pace, name) for name in parts})
+        for arch, pace in networks.items()
+    }
+
+
+def named_pace(name: str) -> Pace:
+    """The pace of hardware by its name in the file, or of the paper's GPU by "paper"; BadInput for any other."""
+    paper = as_in_the_paper(pace_of("cpu"))
+    known = {pace.hardware: pace for pace in read_paces()} | {"paper": paper, paper.hardware: paper}
+    found = next((pace for hardware, pace in known.items() if hardware.lower() == name.lower()), None)
+    if found is None:
+        raise unknown("hardware", name, ("here", *known))
+    return found if found.words else found.model_copy(update={"words": _words(found)})
+
+
+def _words(pace: Pace) -> str:
+    unit = "one core of " if pace.device == "cpu" else ""
+    return f"at the pace of {unit}{pace.hardware}, measured on {pace.measured}"
