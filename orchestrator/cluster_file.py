@@ -6,7 +6,8 @@ from pathlib import Path
 
 from core.errors import BadInput
 
-MARK = "@EDIT"  # YAML gives @ no meaning: Ray and kubectl refuse a file that holds one
+# In front of an example: every reader of YAML takes it, no region, host, image or claim has such a name.
+MARK = "EDIT_"
 
 
 def check(file: Path) -> None:
@@ -17,13 +18,17 @@ def check(file: Path) -> None:
         raise BadInput(f"cluster file {file}: {getattr(error, 'strerror', None) or 'is no text'}") from error
     marked = [_place(n, line) for n, line in enumerate(lines, 1) if MARK in line.split("#")[0]]
     if marked:
-        raise BadInput(f"cluster file {file}: put your values at {MARK}, in line {', '.join(marked)}")
+        raise BadInput(
+            f"cluster file {file}: put your values in the place of those that begin with {MARK}, "
+            f"in line {', '.join(marked)}"
+        )
 
 
 def _place(number: int, line: str) -> str:
-    """A line for a person: its number, and the field it sets."""
-    field = re.match(r"[\s-]*([\w./-]+):", line)
-    return f"{number} ({field[1]})" if field else str(number)
+    """A line for a person: its number, and the fields or variables it sets."""
+    field = re.match(r"[\s-]*([\w./-]+):\s", line)
+    names = [field[1]] if field else re.findall(rf"(\w+)={MARK}", line)
+    return f"{number} ({', '.join(names)})" if names else str(number)
 
 
 def main(arguments: list[str]) -> int:

@@ -2,10 +2,13 @@
 
 import copy
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from botocore.exceptions import InvalidRegionError
+from botocore.session import Session
 from jsonschema import ValidationError
 
 from orchestrator.cluster_file import MARK
@@ -17,7 +20,7 @@ each_file = pytest.mark.parametrize("file", FILES, ids=lambda f: f.name)
 
 def edited(file):
     """The file with every example taken for a value."""
-    return yaml.safe_load(file.read_text().replace(f"{MARK} ", ""))
+    return yaml.safe_load(file.read_text().replace(MARK, ""))
 
 
 def checked(config):
@@ -34,13 +37,43 @@ def test_every_file_is_tested():
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.yaml")), ids=lambda f: f.name)
-def test_no_reader_of_yaml_accepts_a_file_that_is_not_edited(file):
-    with pytest.raises(yaml.scanner.ScannerError, match="found character '@'"):
-        yaml.safe_load(file.read_text())
+def test_every_reader_of_yaml_takes_a_file_as_it_is_shipped(file):
+    text = file.read_text()
+    shipped, whole = yaml.safe_load(text), yaml.safe_load(text.replace(MARK, ""))
+    assert shipped.keys() == whole.keys()
+    assert shipped != whole
 
 
 @each_file
-def test_ray_accepts_the_edited_file(file):
+def test_a_node_refuses_an_example_for_a_store(file, tmp_path):
+    """Commands of the shipped file, in a home of their own: the one that writes the store, and the one after it."""
+    for text, code in ((file.read_text(), 1), (file.read_text().replace(MARK, ""), 0)):
+        commands = yaml.safe_load(text)["setup_commands"]
+        at = next(n for n, command in enumerate(commands) if "UNLEARN_GRID_STORE" in command)
+        home = tmp_path / str(code)
+        home.mkdir()
+        for command, expected in zip(commands[at : at + 2], (0, code), strict=True):
+            done = subprocess.run(
+                ["bash", "-c", command],
+                env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == expected
+        assert (MARK in done.stdout) == bool(code)
+        assert ("put your value in its place" in done.stderr) == bool(code)
+
+
+def test_no_region_is_called_like_an_example():
+    """Amazon's client refuses it by name before it calls anybody."""
+    region = yaml.safe_load((FOLDER / "aws.yaml").read_text())["provider"]["region"]
+    with pytest.raises(InvalidRegionError, match=region):
+        Session().create_client("ec2", region_name=region, aws_access_key_id="x", aws_secret_access_key="x")
+
+
+@each_file
+def test_ray_reads_the_file_as_it_is_shipped_and_once_it_is_edited(file):
+    checked(yaml.safe_load(file.read_text()))
     checked(edited(file))
 
 

@@ -18,7 +18,7 @@ FILE = Path(__file__).parents[2] / "clusters" / "kuberay-rayjob.yaml"
 
 @pytest.fixture
 def job():
-    return yaml.safe_load(FILE.read_text().replace(f"{MARK} ", ""))
+    return yaml.safe_load(FILE.read_text().replace(MARK, ""))
 
 
 @pytest.fixture

@@ -17,15 +17,15 @@ REPOSITORY = Path(__file__).parents[2]
 def test_the_lines_to_edit_are_named(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text(
-        "# at @EDIT, edit\nprovider:\n  head_ip: @EDIT 192.0.2.1\nsetup_commands:\n  - @EDIT echo\n"
+        "# at EDIT_, edit\nprovider:\n  head_ip: EDIT_192.0.2.1\nsetup_commands:\n  - A=EDIT_x B=EDIT_y\n  - EDIT_\n"
     )
-    with pytest.raises(BadInput, match=r"mine\.yaml: put your values at @EDIT, in line 3 \(head_ip\), 5$"):
+    with pytest.raises(BadInput, match=r"begin with EDIT_, in line 3 \(head_ip\), 5 \(A, B\), 6$"):
         check(file)
 
 
 def test_an_edited_file_passes_and_a_comment_may_speak_of_the_mark(tmp_path):
     file = tmp_path / "mine.yaml"
-    file.write_text("# at @EDIT, edit\nhead_ip: 192.0.2.1 # was @EDIT\n")
+    file.write_text("# at EDIT_, edit\nhead_ip: 192.0.2.1 # was EDIT_\n")
     check(file)
     assert main([str(file)]) == 0
 
@@ -62,22 +62,8 @@ def test_make_up_starts_nothing_from_a_shipped_file(name, tmp_path):
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, env=environment)
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
-    assert line.startswith(f"error: cluster file clusters/{name}: put your values at @EDIT")
+    assert line.startswith(f"error: cluster file clusters/{name}: put your values in the place of those")
     assert not (REPOSITORY / "started").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml", "onprem.yaml"])
-def test_ray_up_itself_starts_nothing_from_a_shipped_file(name):
-    ray = Path(sys.executable).with_name("ray")
-    done = subprocess.run(
-        [ray, "up", "-y", f"clusters/{name}"], cwd=REPOSITORY, capture_output=True, text=True
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode != 0
-    assert "Traceback" not in said
-    assert "Cluster config invalid" in said
-    assert re.search(r"line \d+, column \d+:\s+\w+: .*@EDIT", said)
 
 
 @pytest.mark.parametrize("name", sorted(f.name for f in (REPOSITORY / "clusters").glob("*.yaml")))
@@ -85,6 +71,6 @@ def test_the_readme_explains_every_field_to_edit(name):
     readme = (REPOSITORY / "clusters" / "README.md").read_text()
     with pytest.raises(BadInput) as refused:
         check(REPOSITORY / "clusters" / name)
-    fields = re.findall(r"\(([^)]+)\)", str(refused.value))
+    fields = [name for names in re.findall(r"\(([^)]+)\)", str(refused.value)) for name in names.split(", ")]
     assert fields
     assert [field for field in fields if f"`{field}`" not in readme] == []

@@ -34,7 +34,7 @@ def hosts(tmp_path):
 
 def edited(text):
     """The file as a person fills it in for these hosts: one worker, all else as the examples say."""
-    return text.replace("[192.0.2.2, 192.0.2.3]", "[192.0.2.2]").replace("@EDIT ", "")
+    return text.replace("EDIT_", "").replace("[192.0.2.2, 192.0.2.3]", "[192.0.2.2]")
 
 
 @contextmanager
