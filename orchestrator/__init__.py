@@ -6,7 +6,10 @@ Its rooms, each of which may use those before it: `spec`, `environment`, `plan`,
 
 from typing import TYPE_CHECKING
 
-from core.door import door
+from orchestrator.interpreter import packages_are_there
+
+with packages_are_there():
+    from core.door import door
 
 if TYPE_CHECKING:
     from orchestrator.results import load_model as load_model, load_results as load_results

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-from rich.console import Console
+from orchestrator.interpreter import missing, packages_are_there
 
-from core.errors import BadInput, unknown
-from orchestrator.cli import completion, help as manual, speak_any_encoding
-from tasks import Unavailable
+with packages_are_there():
+    import typer
+    from rich.console import Console
+
+    from core.errors import BadInput, unknown
+    from orchestrator.cli import completion, help as manual, speak_any_encoding
+    from tasks import Unavailable
 
 EXECUTORS = ("ray", "inline")
 SCRIPT = "unlearn-grid"  # as pyproject installs it; a shell completes commands, not `python -m`
@@ -158,6 +161,10 @@ def exit_code(command: Callable[[], Any]) -> int:
         return _complain(str(error))
     except _UsageError as error:
         return _complain(error.format_message())
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("core", "tasks", "orchestrator"):
+            raise  # ours
+        return _complain(missing(error.name))
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted; the same command goes on from here", 130)
     return int(code or 0)
