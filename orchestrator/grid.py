@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -149,8 +150,26 @@ def counts(text: str | None) -> tuple[int, ...]:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns its exit code, see `exit_code`."""
     speak_any_encoding()
+    verb = _helped(sys.argv[1:] if arguments is None else arguments)
+    if verb is not None:
+        print(
+            manual.verb_help(verb, _options(), completion.grid_fields(), shutil.get_terminal_size().columns)
+        )
+        return 0
     with completion.as_bash_breaks_words(os.environ):
         return exit_code(lambda: app(arguments, standalone_mode=False, prog_name=_program(arguments)))
+
+
+def _helped(arguments: list[str]) -> str | None:
+    """The verb whose help is asked for."""
+    verb = next((word for word in arguments if word in manual.VERBS), None)
+    return verb if "--help" in arguments else None
+
+
+def _options() -> dict[str, str]:
+    """What every option does, by its first name."""
+    parameters = typer.main.get_command(app).params
+    return {each.opts[0]: getattr(each, "help", None) or "" for each in parameters if each.opts}
 
 
 def exit_code(command: Callable[[], Any]) -> int:

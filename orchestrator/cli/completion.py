@@ -112,6 +112,13 @@ def _keep(file: Path | None, words: dict[str, Any]) -> None:
         return  # slower the next time
 
 
+def grid_fields() -> list[str]:
+    """The dotted fields of a grid for --set; hyper-parameters of methods as a pattern."""
+    patterns = {"params": "params.METHOD.NAME", "widths": "widths.NETWORK", "weights": "weights.NETWORK"}
+    found = (patterns.get(name.partition(".")[0], name) for name in _words()["set"])
+    return list(dict.fromkeys(found))
+
+
 def _recipes() -> list[str]:
     from orchestrator.spec import RECIPES
 

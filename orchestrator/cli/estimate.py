@@ -10,7 +10,7 @@ from rich.console import Console
 
 from core.gpu import gpu_name
 from orchestrator.cli.plan_tree import make_tree, shown_depth, tree_view
-from orchestrator.cli.printing import say_facts
+from orchestrator.cli.printing import say_facts, say_sentences
 from orchestrator.plan import Plan, expected
 from orchestrator.plan.costs import (
     CostModel,
@@ -151,7 +151,7 @@ def print_plan(spec: GridSpec, facts: dict[str, Any], console: Console) -> None:
     tree = facts["tree"]
     depth = shown_depth(tree)
     if spec.recipe in RECIPES:
-        console.print(_about(spec), style="dim", highlight=False, markup=False)
+        say_sentences(console, [_about(spec)], "dim")
         console.print()
     console.print(tree_view(tree, console.width, depth), highlight=False)
     console.print()
@@ -197,8 +197,25 @@ def node_counts(facts: Mapping[str, Any]) -> str:
 
 
 def _about(spec: GridSpec) -> str:
-    """The first line of what a recipe says about itself."""
+    """The first line of what a recipe says about itself; once changed it is no longer that, and says in what."""
+    changed = _changes(spec, RECIPES[spec.recipe]())
+    if changed:
+        return f"{spec.recipe} with changes in {', '.join(changed)}"
     return (inspect.getdoc(RECIPES[spec.recipe]) or "").partition("\n")[0]
+
+
+def _changes(spec: GridSpec, recipe: GridSpec) -> list[str]:
+    """The fields that make another grid of a recipe; where things lie and who works on them do not."""
+    ours, theirs = (one.model_dump(exclude=_ELSEWHERE) for one in (spec, recipe))
+    return [name for name in ours if ours[name] != theirs[name]]
+
+
+_ELSEWHERE: dict[str, Any] = {
+    "tracking": True,
+    "resources": True,
+    "keep": True,
+    "data": {"root", "cache", "download"},
+}
 
 
 def _forgetting(spec: GridSpec) -> str:

@@ -1,5 +1,8 @@
 """What `--help` shows: what each verb does, with commands to copy; imports nothing, so that help comes at once."""
 
+import textwrap
+from collections.abc import Iterable, Mapping
+
 COMMAND = "python -m orchestrator.grid"
 _WIDTH = 78
 
@@ -20,6 +23,10 @@ VERBS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         (
             ("plan", "the whole paper"),
             ("plan --recipe table1 --workers 1,8,64", "a table of it, on so many workers"),
+            (
+                "plan --recipe table1 --hardware paper",
+                "in the hours of the paper's GPU, nothing measured",
+            ),
         ),
     ),
     "status": (
@@ -41,12 +48,32 @@ VERBS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
     "ui": ("serves the MLflow comparison of a store", (("ui --store runs/digits", ""),)),
 }
 
+_EVERYWHERE = ("--recipe", "--spec", "--set", "--store", "--json")
+_OWN: dict[str, tuple[str, ...]] = {
+    "run": ("--executor", "--resume", "--retry-failed", "--budget", "--allow-cpu", "--share"),
+    "plan": ("--hardware", "--workers", "--allow-cpu"),
+    "status": ("--allow-cpu",),
+    "report": ("--against", "--charts"),
+    "ui": ("--port",),
+}
+_FIGURES = (
+    ("FA", "accuracy on the images to forget: like Retrain's is right, neither 0 nor 100"),
+    ("RA", "accuracy on the images that stay"),
+    ("TA", "accuracy on test images"),
+    ("MIA", "share of the images to forget that an attack takes for images never seen"),
+    ("AG", "mean distance of these four to Retrain's, in points: the smaller, the better"),
+    ("RTE", "the method's run time"),
+)
 _HEAD = """Machine unlearning on quantized networks: plan, run and compare a whole grid.
 
 Without a verb it runs; without a recipe it is the whole paper.
 """
 _TAIL = """
-Every verb knows --json. Exit codes: 0 done, 2 bad input or nothing can run, 3 finished with failed nodes.
+FA, RA and TA are accuracies on what is forgotten, on what stays and on test images; MIA is the share of the forgotten
+that an attack takes for never seen; AG is the mean distance of the four to Retrain's: the smaller, the better.
+
+Every verb knows --json, and `VERB --help` says more.
+Exit codes: 0 done, 2 bad input or nothing can run, 3 finished with failed nodes.
 Completion of verbs, recipes and --set: unlearn-grid --install-completion
 """
 
@@ -54,6 +81,39 @@ Completion of verbs, recipes and --set: unlearn-grid --install-completion
 def examples() -> list[str]:
     """Every command of the help, as the arguments after `python -m orchestrator.grid`."""
     return [arguments for _, commands in VERBS.values() for arguments, _ in commands]
+
+
+def verb_help(verb: str, options: Mapping[str, str], fields: Iterable[str], width: int) -> str:
+    """The help of one verb. options: what every option does, by its name. fields: of --set. width: of the terminal."""
+    what, commands = VERBS[verb]
+    lines = [f"{COMMAND} {verb}: {what}", ""]
+    for arguments, why in commands:
+        lines += [f"  # {why}"] if why else []
+        lines.append(f"  {COMMAND} {arguments}")
+    own = [(name, options[name].removeprefix(f"with {verb}: ")) for name in _OWN.get(verb, ())]
+    lines += ["", *_columns([*own, *((name, options[name]) for name in _EVERYWHERE)], width)]
+    if verb in ("run", "plan"):
+        lines += ["", "fields for --set:", *_wrapped(", ".join(fields), width)]
+    if verb in ("run", "status", "report"):
+        lines += ["", *_columns(_FIGURES, width)]
+    return "\n".join(lines)
+
+
+def _columns(rows: Iterable[tuple[str, str]], width: int) -> list[str]:
+    """Names and what they mean, which goes on beneath itself."""
+    known = list(rows)
+    left = max(len(name) for name, _ in known) + 4
+    text = max(width - left, 20)
+    found = []
+    for name, meaning in known:
+        first, *more = textwrap.wrap(meaning, text) or [""]
+        found += [f"  {name}".ljust(left) + first, *(" " * left + line for line in more)]
+    return found
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    whole = textwrap.wrap(text, max(width, 20), break_long_words=False, break_on_hyphens=False)
+    return [f"  {line}" for line in whole]
 
 
 def help_text() -> str:

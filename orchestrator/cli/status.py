@@ -5,6 +5,7 @@ import time
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.console import Console
 from orchestrator.cli.estimate import cost_from_rows, grid_facts, node_counts
 from orchestrator.cli.outcome import command, failure_lines, look_further, retry_lines
 from orchestrator.cli.printing import say_facts, say_lines, say_sentences
-from orchestrator.plan import Frontier, Plan, State
+from orchestrator.plan import Cell, Frontier, Plan, State
 from orchestrator.results import Row, others, read_rows
 from orchestrator.run import learn, words
 from orchestrator.spec import GridSpec, titles
@@ -67,9 +68,43 @@ def standing(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = Fals
         "saved_states": _saved(grid, store, finished),
         "failed": {k: f"{r.error_kind}: {r.error_message}" for k, r in failures.items()},
         "logs": {k: r.log for k, r in failures.items()},
+        "best": _best(rows, grid),
+        "node_hours": round(sum(row["node_seconds"] or 0.0 for row in rows) / 3600, 3),
         "other_grids": others(store, spec),
     }
     return Standing(facts, [(grid.nodes[key].words, record) for key, record in failures.items()])
+
+
+def _best(rows: Iterable[Row], grid: Plan) -> list[dict[str, Any]]:
+    """For each problem the method with the smallest mean AG over the seeds that are there."""
+    cells = {key: cell for cell, key in grid.cells.items() if cell.method != "retrain"}
+    gaps: dict[Cell, dict[str, list[float]]] = {}
+    for row in rows:
+        if row["key"] in cells and row["ag"] is not None:
+            cell = cells[row["key"]]
+            gaps.setdefault(cell.problem._replace(seed=0), {}).setdefault(cell.method, []).append(row["ag"])
+    found = []
+    for problem, methods in gaps.items():
+        best = min(methods, key=lambda method: fmean(methods[method]))
+        found.append(
+            {
+                **{
+                    axis: getattr(problem, axis)
+                    for axis in ("dataset", "arch", "quant", "scenario", "amount")
+                },
+                "method": best,
+                "ag": round(fmean(methods[best]), 3),
+                "seeds": len(methods[best]),
+            }
+        )
+    return found
+
+
+def _best_words(best: dict[str, Any]) -> str:
+    """`Q-MUL 5.5 (random 30 %)`, with the data set and the network in front."""
+    where = (titles.title(best["dataset"]), titles.title(best["arch"]), best["quant"])
+    problem = f"{' '.join(where)} {titles.scenario(best['scenario'], best['amount'])}"
+    return f"{titles.title(best['method'])} {best['ag']:.1f} ({problem})"
 
 
 def _at_work(told: Running) -> dict[str, Any]:
@@ -182,6 +217,10 @@ def _rows(facts: dict[str, Any]) -> dict[str, str]:
         rows["left"] = f"about {titles.duration(facts['eta_seconds'])} at that pace"
     elif facts["waiting"]:
         rows["left"] = f"about {titles.duration(3600 * facts['hours'])} {facts['hours_are']}"
+    if facts["best"]:
+        shown = [_best_words(best) for best in facts["best"][:_SHOWN]]
+        rows["lowest AG"] = " · ".join(shown)
+    rows["spent"] = f"{titles.duration(3600 * facts['node_hours'])} of workers' time"
     if facts["saved_states"]:
         each = (f"{s['node']}: epoch {s['epoch']} of {s['epochs']}" for s in facts["saved_states"])
         rows["saved"] = "states of unfinished trainings: " + "; ".join(each)

@@ -13,8 +13,11 @@ from orchestrator.plan import Cell, expand, make_plan
 from orchestrator.results import known_grids
 from orchestrator.results.entries import Entry, Row, collect
 from orchestrator.results.reading import read_rows
+from orchestrator.spec import arch_name, dataset_name, method_name
 from tasks.nodes import warm
 from tasks.store import Corrupt, Store
+
+BEST = "best"  # in the place of a method's name
 
 
 def load_model(
@@ -31,9 +34,11 @@ def load_model(
 ) -> nn.Module:
     """The network behind one cell of the grid that last ran in a store, in eval mode, quantizers included.
 
-    method: a label such as "qmul", else "retrain" or "original"; the other coordinates are needed as far as the grid
-    has several. It takes images (N, 3, H, W) normalised with their data set's mean and standard deviation, and
-    returns logits (N, classes). Raises BadInput if no cell or several are meant, and if its weights are not there.
+    method: a label such as "qmul", else "retrain" or "original", or "best": the one with the smallest AG, which need
+    not differ from the next by more than the noise. Names may be those that tables print. The other coordinates are
+    needed as far as the grid has several. It takes images (N, 3, H, W) normalised with their data set's mean and
+    standard deviation, and returns logits (N, classes). Raises BadInput if no cell or several are meant, and if its
+    weights are not there.
     """
     store = Store(environment.store_uri(store_uri, ""))
     wanted = {
@@ -60,14 +65,39 @@ def _entry(store: Store, method: str, wanted: dict[str, Any]) -> Entry:
         raise BadInput(f"no grid in {store.uri}: name a store in which a grid ran")
     plan = expand(make_plan(spec), store)
     entries = collect(plan, read_rows(store, plan.nodes.keys())[0])
-    for name, value in (wanted | {"method": method}).items():
+    asked = _as_stored(wanted) | ({} if method == BEST else {"method": method_label(method)})
+    for name, value in asked.items():
         known = {str(getattr(entry.cell, name)): entry for entry in entries}
         entries = [entry for entry in entries if getattr(entry.cell, name) == value]
         if not entries:
             raise unknown(name, value, known)
+    if method == BEST:
+        entries = _best_of(entries)
     if len(entries) > 1:
         raise BadInput(f"{len(entries)} models of {method}: {_choices(entries)}")
     return entries[0]
+
+
+def _as_stored(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Coordinates with the names that the registries have for what tables print."""
+    named = {"dataset": dataset_name, "arch": arch_name}
+    return {name: named[name](value) if name in named else value for name, value in wanted.items()}
+
+
+def method_label(text: str) -> str:
+    """A method's label with the registry's name in front, options as they are."""
+    name, colon, options = text.partition(":")
+    return method_name(name) + colon + options
+
+
+def _best_of(entries: list[Entry]) -> list[Entry]:
+    """The entry with the smallest AG; all of them where they are of several problems or seeds."""
+    if len({entry.cell.problem for entry in entries}) > 1:
+        return entries
+    judged = [(entry.row["ag"], entry) for entry in entries if entry.row and entry.row["kind"] == "select"]
+    if not judged:
+        raise BadInput("no method of this problem is finished, so none is the best")
+    return [min(judged, key=lambda pair: pair[0])[1]]
 
 
 def _choices(entries: list[Entry]) -> str:

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
         without_option as without_option,
     )
     from orchestrator.spec.overrides import grid_spec as grid_spec, with_overrides as with_overrides
+    from orchestrator.spec.printed_names import (
+        arch_name as arch_name,
+        dataset_name as dataset_name,
+        method_name as method_name,
+    )
     from orchestrator.spec.recipes import RECIPES as RECIPES
     from orchestrator.spec.specification import (
         ALL as ALL,

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from core.data import dataset_info
 from core.errors import BadInput, unknown
 from core.unlearn import ABLATED, METHODS, Method, unknown_method
+from orchestrator.spec.printed_names import method_name
 from orchestrator.spec.validation import valid
 
 Protocol = Literal["paper", "released"]
@@ -57,11 +58,12 @@ def parse_method(label: str) -> Variant:
     Raises BadInput for an unknown method or option, and for a value that the method does not take.
     """
     name, *settings = label.split(":")
+    name = method_name(name)
     if name not in METHODS:
         raise unknown_method(name)
     method = METHODS[name]
     if not settings:
-        return Variant(label, method, {})
+        return Variant(name, method, {})
     if name == "retrain":
         raise BadInput(
             f"'{label}': Retrain is every method's reference and takes no options; set retrain.{settings[0]}"

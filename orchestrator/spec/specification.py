@@ -1,6 +1,7 @@
 """The grid as a typed value: what to train, forget, measure, search and keep."""
 
 import itertools
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
@@ -32,6 +33,7 @@ from orchestrator.spec.labels import (
     worded,
 )
 from orchestrator.spec.pretrained import WeightsFile
+from orchestrator.spec.printed_names import arch_name, dataset_name
 from orchestrator.spec.validation import one_line, valid
 
 __all__ = [
@@ -59,6 +61,11 @@ def _canonical(labels: tuple[str, ...]) -> tuple[str, ...]:
     return once(tuple(parse_method(label).label for label in labels))
 
 
+def _of(name: Callable[[str], str]) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
+    """Names of a registry, also where they are given as tables print them, every one once."""
+    return lambda given: once(tuple(map(name, given)))
+
+
 class GridSpec(Part):
     """A grid: datasets × archs × quantizers × (ratios or classes) × methods × seeds.
 
@@ -84,8 +91,8 @@ class GridSpec(Part):
     """
 
     recipe: str = "custom"
-    datasets: Names
-    archs: Names
+    datasets: Annotated[Names, AfterValidator(_of(dataset_name))]
+    archs: Annotated[Names, AfterValidator(_of(arch_name))]
     quantizers: Names = ("paper",)
     ratios: Ratios = ()
     classes: Wholes = ()

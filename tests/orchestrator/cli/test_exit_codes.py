@@ -9,7 +9,9 @@ import pytest
 
 from core.errors import BadInput
 from orchestrator import grid
+from orchestrator.cli import help as manual
 from orchestrator.environment import store_uri
+from orchestrator.spec.overrides import grid_spec
 from orchestrator.spec.recipes import RECIPES
 
 
@@ -189,3 +191,45 @@ def test_a_plan_that_insists_on_cpus_is_timed_on_cpus(capsys, tmp_path, monkeypa
 
     assert "RTX 4090" in words_of()
     assert "one core of" in words_of("--allow-cpu")
+
+
+@pytest.mark.parametrize("verb", sorted(manual.VERBS))
+@pytest.mark.parametrize("width", [60, 100])
+def test_the_help_of_a_verb_is_its_own_and_fits_the_terminal(verb, width, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert grid.main([verb, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"{manual.COMMAND} {verb}: ")
+    assert all(len(line) <= width for line in text.splitlines()[1:] if manual.COMMAND not in line)
+    assert ("--hardware" in text) == (verb == "plan")
+    assert ("search.trials" in text) == (verb in ("run", "plan"))
+
+
+def test_help_explains_the_figures_once(capsys):
+    assert grid.main(["--help"]) == 0
+    assert capsys.readouterr().out.count("AG is the mean distance") == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "field", "expected"),
+    [
+        ("methods=Retrain,FT,Q-MUL", "methods", ("retrain", "ft", "qmul")),
+        ("methods=Q-MUL:order=sequential", "methods", ("qmul:order=sequential",)),
+        ("archs=ResNet-18,resnet18", "archs", ("resnet18",)),
+        ("datasets=cifar-10", "datasets", ("cifar10",)),
+    ],
+)
+def test_names_may_be_given_as_they_are_printed(setting, field, expected):
+    assert getattr(grid_spec("cifar10_small", None, [setting]), field) == expected
+
+
+def test_a_changed_recipe_no_longer_calls_itself_the_paper(capsys, tmp_path):
+    store = ["--store", str(tmp_path / "s")]
+    assert grid.main(["plan", "--recipe", "table1", *store, "--set", "data.root=/x"]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == (RECIPES["table1"].__doc__ or "").partition("\n")[0]
+    assert (
+        grid.main(["plan", "--recipe", "table1", *store, "--set", "seeds=1,2", "--set", "search.trials=2"])
+        == 0
+    )
+    assert capsys.readouterr().out.splitlines()[0] == "table1 with changes in seeds, search"

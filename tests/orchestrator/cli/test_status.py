@@ -54,6 +54,20 @@ def test_a_finished_grid_says_so_and_where_to_look(store):
     assert {line[:13].rstrip() == line[:11].rstrip() and line[13] != " " for line in commands} == {True}
 
 
+def test_the_smallest_gap_so_far_and_the_time_spent_are_told(store):
+    fake = filled(store, skip=of_ft("select"))
+    facts, text = facts_of(fake)
+    chosen = [row for row in fake.rows.values() if row.kind == "select"]
+    (best,) = facts["best"]
+    least = min(chosen, key=lambda row: row.ag)
+    assert (best["method"], best["ag"], best["seeds"]) == (least.method, pytest.approx(least.ag, abs=1e-3), 1)
+    assert facts["node_hours"] == pytest.approx(
+        sum(r.node_seconds for r in fake.rows.values()) / 3600, abs=1e-3
+    )
+    assert "lowest AG" in text
+    assert "of workers' time" in text
+
+
 def test_a_grid_that_has_not_begun(store):
     facts, text = facts_of(filled(store, skip=lambda n: True))
     assert (facts["state"], facts["done"]) == ("not begun", 0)

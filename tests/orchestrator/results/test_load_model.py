@@ -51,6 +51,28 @@ def test_coordinates_that_no_cell_has_name_the_nearest(wanted, expected, finishe
         load_model(str(finished_store), **wanted)
 
 
+def test_the_best_is_the_method_with_the_smallest_gap_and_names_may_be_printed_ones(finished_store):
+    chosen = load_results(str(finished_store)).filter(kind="select").sort("ag")
+    weights = [
+        load_model(str(finished_store), method=method).state_dict()
+        for method in ("best", chosen["method"][0])
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
+    one, other = (load_model(str(finished_store), method=method) for method in ("Q-MUL", "qmul"))
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert load_model(str(finished_store), method="FT", dataset="Digits", arch="ResNet-18") is not None
+
+
+def test_no_best_of_several_problems(store):
+    spec = (
+        Store(store.uri).get("spec.json").decode().replace('"seeds": [\n  1\n ]', '"seeds": [\n  1,\n  2\n ]')
+    )
+    store.put("spec.json", spec.encode())
+    with pytest.raises(BadInput, match=r"models of best: say which seed \(1, 2\)"):
+        load_model(store.uri, method="best")
+
+
 def test_several_cells_ask_for_what_tells_them_apart(store):
     spec = unsealed(store.get("spec.json")) | {"seeds": [1, 2]}
     store.put("spec.json", json.dumps(spec).encode())

@@ -1,0 +1,30 @@
+"""Names as tables print them, `Q-MUL` or `ResNet-18`, where a name of a registry is asked for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.data import DATASETS
+from core.models import MODELS
+from core.unlearn import METHODS
+
+
+def method_name(text: str) -> str:
+    """A method by its name, or by its title with or without capitals; anything else comes back as it is."""
+    return _name(text, METHODS)
+
+
+def arch_name(text: str) -> str:
+    """The same for a network."""
+    return _name(text, MODELS)
+
+
+def dataset_name(text: str) -> str:
+    """The same for a data set."""
+    return _name(text, DATASETS)
+
+
+def _name(text: str, known: Mapping[str, Any]) -> str:
+    if text in known:
+        return text
+    asked = text.strip().lower()
+    return next((name for name, entry in known.items() if asked in (name.lower(), entry.title.lower())), text)
