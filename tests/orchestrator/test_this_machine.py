@@ -59,7 +59,7 @@ def test_the_machine_is_measured_once_and_with_a_network_of_the_grid(measured):
 def test_what_was_measured_scales_every_expected_time(measured):
     known = pace_of("cpu")
     found = pace_here(digits(), "cpu", measure=True)
-    ratio = found.networks["mobilenetv2"].gigamac / known.networks["mobilenetv2"].gigamac
+    ratio = found.networks["mobilenetv2"].values / known.networks["mobilenetv2"].values
     assert found.networks["resnet18"].values == pytest.approx(ratio * known.networks["resnet18"].values)
     training = this_machine._training_of(digits(), "cpu", known)
     expected = found.network("resnet18").seconds_per_image(this_machine._work(training))
