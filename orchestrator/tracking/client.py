@@ -18,7 +18,7 @@ BATCH = 900  # metrics in one call; MLflow takes 1,000
 PAGE = 200  # runs read in one call: a server takes 6 ms for each, and may be busy
 LANES = 8  # runs written to a server at a time: of a call's 55 ms to one with several workers, 45 are waiting
 PARENT = "mlflow.parentRunId"
-LAYOUT = {"mirror": "2"}  # the tag of runs as this code writes them; others are written anew
+LAYOUT = {"mirror": "3"}  # the tag of runs as this code writes them; others are written anew
 
 # A server that is down must cost seconds; nothing calls home; no address is printed into the progress display.
 _DEFAULTS = {

@@ -25,21 +25,16 @@ COLOUR = "mlflow.runColor"  # of a run's marks and lines in the UI's charts
 
 
 def run_name(spec: GridSpec, node: Node) -> str:
-    """`cifar10 · resnet18 4w4a · 10 % · qmul`, for a trial with ` · lr 0.012` after it."""
+    """`Q-MUL · lr 0.012 · cifar10 · resnet18 4w4a · 10 %`: what differs comes first, as tables cut off names."""
     i = node.inputs
-    parts = [
-        i["dataset"],
-        f"{i['arch']} {i['quant']}",
-        titles.scenario(i["scenario"], i["amount"]).removeprefix("random "),
-        i["method"],
-    ]
+    parts = [titles.title(i["method"])]
+    if "tried" in i:
+        until = f" to epoch {i['until']}" if "until" in i else ""
+        parts.append(titles.hyper_parameters(i["tried"]) + until)
     if len(spec.seeds) > 1:
         parts.append(f"seed {i['seed']}")
-    if "tried" in i:
-        parts.append(
-            titles.hyper_parameters(i["tried"]) + (f" to epoch {i['until']}" if "until" in i else "")
-        )
-    return " · ".join(parts)
+    forgotten = titles.scenario(i["scenario"], i["amount"]).removeprefix("random ")
+    return " · ".join([*parts, i["dataset"], f"{i['arch']} {i['quant']}", forgotten])
 
 
 def coordinates(node: Node) -> dict[str, str]:
@@ -95,8 +90,8 @@ def gaps(record: Record, reference: Record | None) -> dict[str, float]:
 
 
 def points(figures: dict[str, float]) -> list[Point]:
-    """Figures without an epoch."""
-    return [(name, value, 0) for name, value in figures.items()]
+    """Figures without an epoch, to five digits: MLflow's tables show all that they are given."""
+    return [(name, float(f"{value:.5g}"), 0) for name, value in figures.items()]
 
 
 def curve(model: Record | None) -> list[Point]:

@@ -91,4 +91,4 @@ def page(address: str, experiment: str, view: str, charts: bool = False) -> str:
 def compare_page(address: str, experiment: str, runs: Sequence[str]) -> str:
     """The address of the page that lays runs side by side."""
     chosen, where = (quote(json.dumps(list(ids), separators=(",", ":"))) for ids in (runs, [experiment]))
-    return f"{address}/#/compare-runs?runs={chosen}&experiments={where}"
+    return f"{address}/#/compare-runs?{_TRAINING}&runs={chosen}&experiments={where}"
