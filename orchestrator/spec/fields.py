@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from core.errors import BadInput
 
 
-def _listed(value: object) -> object:
+def listed(value: object) -> object:
     """A single value stands for a list of one; text is split at commas, as a command line writes lists."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -23,13 +23,13 @@ def once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1), AfterValidator(once)]
+Names = Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(once)]
 Ratios = Annotated[
-    tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_listed), AfterValidator(once)
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(listed), AfterValidator(once)
 ]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
-Wholes = Annotated[tuple[Whole, ...], BeforeValidator(_listed), AfterValidator(once)]
+Wholes = Annotated[tuple[Whole, ...], BeforeValidator(listed), AfterValidator(once)]
 
 
 class Part(BaseModel):

@@ -11,6 +11,7 @@ from core.errors import BadInput, unknown
 from core.models import model_info
 from core.quant import QUANTIZERS, QuantSpec
 from core.unlearn import METHODS, RetrainParams
+from orchestrator.spec.class_names import class_numbers
 from orchestrator.spec.fields import (
     DataSpec,
     LimitSpec,
@@ -22,6 +23,7 @@ from orchestrator.spec.fields import (
     TrackingSpec,
     Whole,
     Wholes,
+    listed,
     once,
 )
 from orchestrator.spec.labels import (
@@ -72,7 +74,7 @@ class GridSpec(Part):
     quantizers: labels such as 4w4a, 2w, fp; "paper" is each network's published setting, and under
     protocol=released that of the published code.
     ratios: shares of the pool forgotten at random. classes: classes forgotten whole, each a problem of its own. A grid
-    may have both.
+    may have both. A class may be named, such as cat, where its data set's publisher names it.
     methods: names from core.unlearn, the paper's eight unless set; with options a variant of a method, such
     as qmul:order=sequential (see `orchestrator.spec.labels`). retrain is the reference and always runs.
     protocol: paper (equations) or released (what the published code does where it differs).
@@ -125,6 +127,17 @@ class GridSpec(Part):
     def splits(self) -> SplitKind:
         """Whether one split serves the whole problem, or, under protocol=released, a second one the original."""
         return self.split or ("mismatched" if self.protocol == "released" else "one")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_classes(cls, values: Any) -> Any:
+        """Classes that are given by name, `cat`, have the number of that name from here on."""
+        if not isinstance(values, dict) or not values.get("classes"):
+            return values
+        classes, datasets = listed(values["classes"]), listed(values.get("datasets", ()))
+        if not isinstance(classes, tuple | list) or not isinstance(datasets, tuple | list):
+            return values
+        return values | {"classes": class_numbers(classes, [dataset_name(str(name)) for name in datasets])}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -2,10 +2,12 @@
 
 import pytest
 
+from core.data import DATASETS
 from core.errors import BadInput
+from orchestrator.spec.class_names import CLASS_NAMES
 from orchestrator.spec.overrides import grid_spec, with_overrides
 from orchestrator.spec.recipes import RECIPES
-from orchestrator.spec.specification import PAPER_METHODS, GridSpec
+from orchestrator.spec.specification import PAPER_METHODS, GridSpec, parse_spec
 from tests.one_problem import digits
 
 BASE = {"datasets": "cifar10", "archs": "resnet18", "ratios": 0.1}
@@ -265,3 +267,28 @@ def test_a_grid_may_forget_a_share_and_a_class():
     both = with_overrides(BASE, ["ratios=0.3", "classes=3"])
     assert (both.ratios, both.classes) == ((0.3,), (3,))
     assert with_overrides(both.model_dump(mode="json"), ["classes=4"]).ratios == (0.3,)
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"), [("cat", (3,)), ("3,Dog", (3, 5)), (["ship", 8], (8,)), (0, (0,))]
+)
+def test_classes_may_be_named(classes, expected):
+    assert GridSpec.model_validate(BASE | {"ratios": (), "classes": classes}).classes == expected
+
+
+def test_every_named_class_has_its_own_name():
+    for dataset, names in CLASS_NAMES.items():
+        assert len(set(names)) == DATASETS[dataset].classes
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"classes": "cta"}, "unknown class of cifar10 'cta': did you mean 'cat'"),
+        ({"classes": "cat", "datasets": "svhn"}, "give a number for 'cat'"),
+        ({"classes": "orchid", "datasets": "cifar10,cifar100"}, "unknown class of cifar10 'orchid'"),
+    ],
+)
+def test_a_class_that_nobody_named_is_one_line(values, expected):
+    with pytest.raises(BadInput, match=expected):
+        parse_spec(BASE | {"ratios": ()} | values)
