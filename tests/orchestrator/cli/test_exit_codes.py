@@ -202,7 +202,7 @@ def test_the_help_of_a_verb_is_its_own_and_fits_the_terminal(verb, width, capsys
     assert text.startswith(f"{manual.COMMAND} {verb}: ")
     assert all(len(line) <= width for line in text.splitlines()[1:] if manual.COMMAND not in line)
     assert ("--hardware" in text) == (verb == "plan")
-    assert ("search.trials" in text) == (verb in ("run", "plan"))
+    assert ("fields for --set" in text and "resources.device" in text) == (verb in ("run", "plan"))
 
 
 def test_help_explains_the_figures_once(capsys):
