@@ -112,7 +112,7 @@ def _columns(rows: Iterable[tuple[str, str]], width: int) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    whole = textwrap.wrap(text, max(width, 20), break_long_words=False, break_on_hyphens=False)
+    whole = textwrap.wrap(text, max(width - 2, 20), break_long_words=False, break_on_hyphens=False)
     return [f"  {line}" for line in whole]
 
 
