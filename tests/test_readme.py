@@ -1,7 +1,9 @@
-"""What the README shows runs as shown."""
+"""What the documents show runs as shown."""
 
 import re
 import shlex
+import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,15 +14,23 @@ from core.models import build
 from core.quant import calibrate_
 from core.unlearn import Problem
 from orchestrator import grid
+from tests.bench.suite import BENCHMARKS
 
-README = Path(__file__).parents[1].joinpath("README.md").read_text()
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "core/README.md", "orchestrator/README.md", "tests/README.md", "CONTRIBUTING.md")
+README, CONTRIBUTING = ROOT.joinpath("README.md").read_text(), ROOT.joinpath("CONTRIBUTING.md").read_text()
 COMMANDS = [
-    line.split("#")[0] for line in README.splitlines() if line.startswith("python -m orchestrator.grid")
+    (page, line.split(" #")[0].strip())
+    for page in PAGES
+    for block in re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.strip()
 ]
+GRIDS = [(page, line) for page, line in COMMANDS if line.startswith("python -m orchestrator.grid")]
 
 
-def test_the_method_of_the_readme_unlearns():
-    (code,) = re.findall(r"```python\n(# core/unlearn/.*?)```", README, re.DOTALL)
+def test_the_method_of_the_recipe_unlearns():
+    (code,) = re.findall(r"```python\n(# core/unlearn/.*?)```", CONTRIBUTING, re.DOTALL)
     names: dict = {}
     exec(code, names)
     method = names["METHOD"]
@@ -56,9 +66,52 @@ def test_the_six_questions_are_answered_from_a_real_store(finished_store, tmp_pa
     assert set(names["table"]["method"]) == {"original", "retrain", "ft", "ga", "qmul"}
 
 
-@pytest.mark.parametrize("line", [c for c in COMMANDS if "--recipe" in c and "[" not in c])
-def test_a_grid_of_the_readme_can_be_planned(line, capsys, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("page", "line"), [c for c in GRIDS if "--recipe" in c[1]])
+def test_a_grid_of_a_page_can_be_planned(page, line, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = [a for a in shlex.split(line)[3:] if a not in ("plan", "run")]
     assert grid.main(["plan", *arguments]) == 0
     assert "cells" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("page", "line"), [c for c in GRIDS if "--recipe" not in c[1]])
+def test_a_verb_of_a_page_exists_and_knows_its_options(page, line, capsys):
+    words = shlex.split(line)[3:]
+    assert grid.main([*words, "--help"]) == 0
+    assert words == [] or words[0] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("page", "line"), [c for c in COMMANDS if c[1].startswith("make ")])
+def test_make_knows_the_targets_of_a_page(page, line):
+    said = subprocess.run(["make", "-n", *shlex.split(line)[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+
+
+@pytest.mark.parametrize(("page", "line"), [c for c in COMMANDS if c[1].startswith("python -m tests.bench")])
+def test_the_benchmarks_of_a_page_exist(page, line):
+    words = shlex.split(line)[3:]
+    assert {after for word, after in pairwise(words) if word == "--only"} <= BENCHMARKS.keys()
+
+
+def test_every_command_of_a_page_is_of_a_kind_that_is_tested():
+    kinds = ("python -m orchestrator.grid", "make ", "python -m tests.bench")
+    elsewhere = ("export RAY_AUTH_MODE", "ray job submit", "python -m orchestrator.activation_pictures", "pip install")
+    assert [c for c in COMMANDS if not c[1].startswith((*kinds, *elsewhere))] == []
+
+
+def test_the_readme_is_read_to_its_end():
+    assert len(README.splitlines()) <= 250
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_links_of_a_page_lead_somewhere(page):
+    folder, text = (ROOT / page).parent, (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if path.startswith("http"):
+            continue
+        found = (folder / path).resolve() if path else ROOT / page
+        assert found.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", found.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}, target
