@@ -95,7 +95,12 @@ def test_the_benchmarks_of_a_page_exist(page, line):
 
 def test_every_command_of_a_page_is_of_a_kind_that_is_tested():
     kinds = ("python -m orchestrator.grid", "make ", "python -m tests.bench")
-    elsewhere = ("export RAY_AUTH_MODE", "ray job submit", "python -m orchestrator.activation_pictures", "pip install")
+    elsewhere = (
+        "export RAY_AUTH_MODE",
+        "ray job submit",
+        "python -m orchestrator.activation_pictures",
+        "pip install",
+    )
     assert [c for c in COMMANDS if not c[1].startswith((*kinds, *elsewhere))] == []
 
 

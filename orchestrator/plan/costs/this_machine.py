@@ -43,7 +43,7 @@ class _Training(NamedTuple):
     device: Device
 
     def arguments(self) -> list[str]:
-        """Of `python -m tasks.training_speed`."""
+        """Of `python -m tasks.nodes.training_speed`."""
         return [str(value) for value in self]
 
 
@@ -117,7 +117,7 @@ def _remembered(training: _Training) -> _Measured | None:
 
 def _measure(training: _Training) -> _Measured | None:
     """Trains in a process of its own, so that planning needs no torch; None if that fails."""
-    command = [sys.executable, "-m", "tasks.training_speed", *training.arguments()]
+    command = [sys.executable, "-m", "tasks.nodes.training_speed", *training.arguments()]
     try:
         done = subprocess.run(command, capture_output=True, check=True, timeout=_PATIENCE, text=True)
         found = _Measured.model_validate_json(done.stdout.splitlines()[-1])

@@ -4,7 +4,6 @@ import io
 import time
 
 import pytest
-from made_pace import made_pace
 from rich.console import Console
 
 from orchestrator.cli import status
@@ -17,6 +16,7 @@ from orchestrator.spec.titles import duration
 from tasks.store.running import SILENT, Running, name_of
 from tasks.store.store import Store
 from tests.one_problem import digits
+from tests.orchestrator.made_pace import made_pace
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A few seconds of training on this machine: python -m tasks.training_speed resnet18 4w4a 0.125 16 64 cpu.
+"""A few seconds of training on this machine: python -m tasks.nodes.training_speed resnet18 4w4a 0.125 16 64 cpu.
 
 Prints JSON: seconds of a training step per image, and the hardware. `plan` runs it in a process of its own.
 """

@@ -6,7 +6,6 @@ import math
 import re
 
 import pytest
-from fake_results import Fake, small_spec
 from rich.console import Console
 from scipy.stats import binomtest, t
 
@@ -25,6 +24,7 @@ from orchestrator.report.writing import print_tables, write_report
 from orchestrator.results.reading import read_rows
 from tasks.record import Record
 from tasks.store.store import Store
+from tests.orchestrator.fake_results import Fake, small_spec
 
 COUNTS = {"forget_count": 130, "retain_count": 170, "test_count": 360}
 

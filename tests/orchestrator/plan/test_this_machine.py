@@ -50,7 +50,7 @@ def test_the_machine_is_measured_once_and_with_a_network_of_the_grid(measured):
     again = pace_here(digits(), "cpu", measure=False)
     assert first == again
     (command,) = measured
-    assert command[2:4] == ["tasks.training_speed", "resnet18"]
+    assert command[2:4] == ["tasks.nodes.training_speed", "resnet18"]
     assert command[5:7] == ["0.125", "16"]
     assert "a slow one" in first.words
     assert "ResNet-18" in first.words
@@ -118,7 +118,7 @@ def test_hardware_that_nobody_knows_is_one_line(arguments, expected, capsys):
 
 def test_a_network_is_really_trained():
     arguments = ["resnet18", "4w4a", "0.0625", "16", "4", "cpu"]
-    command = [sys.executable, "-m", "tasks.training_speed", *arguments]
+    command = [sys.executable, "-m", "tasks.nodes.training_speed", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = _Measured.model_validate_json(done.stdout.splitlines()[-1])
     assert 0 < found.seconds < 10

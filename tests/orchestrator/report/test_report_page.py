@@ -1,13 +1,13 @@
 """The page in a real browser: what a phone shows first, sorting, and charts where nobody scrolls. Made-up figures."""
 
 import pytest
-from fake_results import Fake, small_spec
 
 from orchestrator.report.charts.theme import on_dark
 from orchestrator.report.writing import write_report
 from orchestrator.spec import colour_of
 from tasks.store.store import Store
 from tests.browser import browser, needs_browser, page
+from tests.orchestrator.fake_results import Fake, small_spec
 from tests.pictures.report import NARROW, WIDE
 
 pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.timeout(300)]
