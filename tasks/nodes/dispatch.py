@@ -18,13 +18,11 @@ from tasks.nodes.training import prepare_data, run_trial, train_original, train_
 from tasks.record import Record
 from tasks.store import Store
 
-_TRAIN: dict[Kind, Callable[[Node, Place, Store, Telling], Result]] = {
+_FUNCTIONS: dict[Kind, Callable[[Node, Place, Store], Result]] = {
+    "data": prepare_data,
     "original": train_original,
     "retrain": train_retrain,
     "trial": run_trial,
-}
-_OTHERS: dict[Kind, Callable[[Node, Place, Store], Result]] = {
-    "data": prepare_data,
     "evaluate": evaluate,
     "select": select,
 }
@@ -47,8 +45,8 @@ def run_node(job: Job, meanwhile: Callable[[], None] | None = None) -> Record:
     found = store.manifests([job.node.key], broken={})
     if found:
         return found[job.node.key].record
-    with Telling(job.place.store, job.node, meanwhile) as telling:
-        result = _result(job, store, telling)
+    with Telling(job.place.store, job.node, meanwhile):
+        result = _FUNCTIONS[job.node.kind](job.node, job.place, store)
     record = base_record(job).model_copy(
         update={**result.row, "node_seconds": time.perf_counter() - start, "finished_at": now()}
     )
@@ -57,13 +55,6 @@ def run_node(job: Job, meanwhile: Callable[[], None] | None = None) -> Record:
         record = record.model_copy(update=used)
     store.commit(job.node, result.files, result.facts, record)
     return record
-
-
-def _result(job: Job, store: Store, telling: Telling) -> Result:
-    """What the node's function hands back."""
-    if job.node.kind in TRAINING:
-        return _TRAIN[job.node.kind](job.node, job.place, store, telling)
-    return _OTHERS[job.node.kind](job.node, job.place, store)
 
 
 def _trains_on_gpu(job: Job) -> bool:

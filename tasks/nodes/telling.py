@@ -7,9 +7,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from statistics import fmean
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from core.errors import BadInput
 from tasks.errors import Unavailable
@@ -19,6 +20,43 @@ from tasks.store.running import name_of
 
 _FIRST = 2.0  # seconds before a node says anything
 _RECENT = 5  # epochs whose mean time stands for those to come
+
+
+class Told(Protocol):
+    """Who hears how far a training is."""
+
+    def expect(self, images: int) -> None:
+        """How many images an epoch has, where that is known before the first has ended."""
+        ...
+
+    def batch(self, images: int) -> None:
+        """A batch of so many images is done."""
+        ...
+
+    def epoch(self, epoch: int, facts: dict[str, float]) -> None:
+        """An epoch is over, or was before the training went on from a saved state."""
+        ...
+
+
+class _Nobody:
+    """Hears nothing: for a node's function that is called by itself."""
+
+    def expect(self, images: int) -> None:
+        """Nothing to do."""
+
+    def batch(self, images: int) -> None:
+        """Nothing to do."""
+
+    def epoch(self, epoch: int, facts: dict[str, float]) -> None:
+        """Nothing to do."""
+
+
+def current() -> Told:
+    """Who hears of the node that this process is at."""
+    return _CURRENT.get()
+
+
+_CURRENT: ContextVar[Told] = ContextVar("telling", default=_Nobody())  # noqa: B039  (it has no state)
 
 
 class Telling:
@@ -41,17 +79,18 @@ class Telling:
         self._thread = threading.Thread(target=self._tell, name="telling", daemon=True)
 
     def __enter__(self) -> Self:
+        self._token = _CURRENT.set(self)
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _CURRENT.reset(self._token)
         self._over.set()
         self._thread.join()
 
-    def expect(self, images: int) -> None:
-        """How many images an epoch has, where that is known before the first has ended."""
+    def expect(self, images: int) -> None:  # noqa: D102  (see Told)
         self._expected = images
 
     def batch(self, images: int) -> None:

@@ -18,9 +18,8 @@ from core.train import Around, Forward, plain
 from core.unlearn import METHODS, Participant, Problem, RetrainParams, Shared, Training, train_from_scratch
 from tasks.job import Place
 from tasks.node import Node, whole_trial
-from tasks.nodes import warm
+from tasks.nodes import telling, warm
 from tasks.nodes.result import PREDICTIONS, Curve, Result
-from tasks.nodes.telling import Telling
 from tasks.nodes.unfinished import Partial
 from tasks.store import Store
 
@@ -37,7 +36,7 @@ def prepare_data(node: Node, place: Place, _store: Store) -> Result:
     return Result({}, facts, {"retain_count": len(data.train), "test_count": len(data.test)})
 
 
-def train_original(node: Node, place: Place, store: Store, telling: Telling) -> Result:
+def train_original(node: Node, place: Place, store: Store) -> Result:
     """Trains on the whole pool: everything but the validation share.
 
     With `split_seed` the pool is that seed's, as published, and what is forgotten later is in part not in it.
@@ -48,13 +47,13 @@ def train_original(node: Node, place: Place, store: Store, telling: Telling) -> 
     pool = pool_indices(data.train.labels, inputs["validation"], inputs.get("split_seed", inputs["seed"]))
     images = data.train.select(pool)
     params = RetrainParams(**node.inputs["params"])
-    curve = Curve(telling.epoch)
+    curve = Curve(telling.current().epoch)
     head = node_generator(node.inputs, "head of the original")
     first, pretrained = warm.first_model(place, node.inputs, data.classes, head)
     generator = node_generator(node.inputs, "original")
     partial = Partial(store, node.key, place.checkpoint_epochs)
-    telling.expect(len(images))
-    around = _around(node, place, data, images, partial, telling)
+    telling.current().expect(len(images))
+    around = _around(node, place, data, images, partial)
     part = _participant(node, first, data, pool, images, params.batch_size) if "hook" in inputs else None
     model, seconds = partial.clock.timed(
         lambda: train_from_scratch(
@@ -76,15 +75,13 @@ def train_original(node: Node, place: Place, store: Store, telling: Telling) -> 
     return result
 
 
-def _around(
-    node: Node, place: Place, data: warm.DeviceData, images: Images, partial: Partial, telling: Telling
-) -> Around:
+def _around(node: Node, place: Place, data: warm.DeviceData, images: Images, partial: Partial) -> Around:
     """What surrounds a training on the images.
 
     Its state in the store, its compiled network, RA on a sample, and who is told of batches.
     """
     measure = partial.clock.aside(RetainSample(images, data.transform))
-    return Around(partial, warm.forward_of(place, node.inputs["arch"]), measure, telling.batch)
+    return Around(partial, warm.forward_of(place, node.inputs["arch"]), measure, telling.current().batch)
 
 
 def _participant(
@@ -102,16 +99,16 @@ def _participant(
     return hook.start(training, part["setting"])
 
 
-def train_retrain(node: Node, place: Place, store: Store, telling: Telling) -> Result:
+def train_retrain(node: Node, place: Place, store: Store) -> Result:
     """Trains the reference on the retained images alone; with `weights` from the original's file."""
     data = node_data(node, place, store)
     head = node_generator(node.inputs, "head of retrain")
     model, pretrained = warm.first_model(place, node.inputs, data.classes, head)
     partial = Partial(store, node.key, place.checkpoint_epochs)
-    return _unlearn(node, place, data, model, partial, telling, pretrained=pretrained)
+    return _unlearn(node, place, data, model, partial, pretrained=pretrained)
 
 
-def run_trial(node: Node, place: Place, store: Store, telling: Telling) -> Result:
+def run_trial(node: Node, place: Place, store: Store) -> Result:
     """Applies a method with one set of hyper-parameters to the original.
 
     Of a part of a trial (`until`) the state stays, for the part that goes on from it, but no weights or outputs.
@@ -119,7 +116,7 @@ def run_trial(node: Node, place: Place, store: Store, telling: Telling) -> Resul
     data = node_data(node, place, store)
     original, kept = warm.original_model(place, node.parents[1], node.inputs, data.classes)
     partial = Partial(store, whole_trial(node), place.checkpoint_epochs, node.inputs.get("until"))
-    result = _unlearn(node, place, data, original, partial, telling, kept)
+    result = _unlearn(node, place, data, original, partial, kept)
     if partial.until is not None:
         del result.files[checkpoint.WEIGHTS], result.files[OUTPUTS]
     return result
@@ -131,7 +128,6 @@ def _unlearn(
     data: warm.DeviceData,
     model: nn.Module,
     partial: Partial,
-    telling: Telling,
     kept: Mapping[str, Tensor] = MappingProxyType({}),
     *,
     pretrained: bool = False,
@@ -147,14 +143,14 @@ def _unlearn(
         data.classes,
         data.transform,
         warm.device_of(place),
-        around=_around(node, place, data, retain, partial, telling),
+        around=_around(node, place, data, retain, partial),
         shared=shared,
         kept=kept,
         pretrained=pretrained,
     )
     if node.kind == "retrain":
-        telling.expect(len(retain))
-    curve = Curve(telling.epoch)
+        telling.current().expect(len(retain))
+    curve = Curve(telling.current().epoch)
     generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])
     unlearned, seconds = partial.clock.timed(lambda: method.run(problem, params, generator, curve.add))
     seconds += partial.spent + shared.saved

@@ -8,7 +8,6 @@ from orchestrator.plan.grid_plan import make_plan
 from tasks.job import Job, Place
 from tasks.nodes import training, warm
 from tasks.nodes.dispatch import run_node
-from tasks.nodes.telling import Telling
 from tasks.store.store import Store
 
 
@@ -32,9 +31,7 @@ def trained_on(tiny, tmp_path, monkeypatch):
         nodes = {node.kind: node for node in plan.nodes.values()}
         run_node(Job(nodes["data"], place))
         with pytest.raises(Trained) as caught:
-            training.train_original(
-                nodes["original"], place, Store(place.store), Telling(place.store, nodes["original"])
-            )
+            training.train_original(nodes["original"], place, Store(place.store))
         return caught.value.args[0].pixels, warm.device_data(place, nodes["original"].inputs).train
 
     monkeypatch.setattr(training, "train_from_scratch", stop)
