@@ -10,9 +10,11 @@ from core.door import door
 
 if TYPE_CHECKING:
     from core.unlearn.base import (
+        Choice as Choice,
         Method as Method,
         Problem as Problem,
         Range as Range,
+        Space as Space,
         UnlearnParams as UnlearnParams,
     )
     from core.unlearn.hooks import Participant as Participant, Training as Training

@@ -83,17 +83,34 @@ class Problem:
 
 @dataclass(frozen=True)
 class Range:
-    """A published search range; `log` means spaced evenly in the logarithm."""
+    """A search range; `log` means spaced evenly in the logarithm, `whole` that only whole numbers count."""
 
     low: float
     high: float
     log: bool = True
+    whole: bool = False
 
     def at(self, share: float) -> float:
         """The value at a share (0-1) of the way from low to high."""
         if self.log:
-            return float(self.low * (self.high / self.low) ** share)
-        return self.low + (self.high - self.low) * share
+            found = float(self.low * (self.high / self.low) ** share)
+        else:
+            found = self.low + (self.high - self.low) * share
+        return round(found) if self.whole else found
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values to choose among, in their order."""
+
+    values: tuple[Any, ...]
+
+    def at(self, share: float) -> Any:
+        """The value at a share (0-1) of the way from the first to the last."""
+        return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
+
+
+Space = Mapping[str, Range | Choice]  # what a search goes through, by hyper-parameter
 
 
 class Run(Protocol):

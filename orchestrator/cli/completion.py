@@ -129,7 +129,15 @@ def _fields() -> dict[str, list[str]]:
     quantizers = {str(info.paper_quant.label) for info in MODELS.values()}
     found |= {"datasets": list(DATASETS), "archs": list(MODELS), "methods": list(METHODS)}
     found |= {"quantizers": ["paper", *sorted(quantizers), "fp"]}
-    for whole in ("widths", "weights.path", "weights.sha256", "original", "retrain", "params"):
+    for whole in (
+        "widths",
+        "weights.path",
+        "weights.sha256",
+        "original",
+        "retrain",
+        "params",
+        "search.ranges",
+    ):
         del found[whole]
     found |= {f"{field}.{arch}": [] for field in ("widths", "weights") for arch in MODELS}
     for where in ("original", "retrain"):
@@ -139,6 +147,7 @@ def _fields() -> dict[str, list[str]]:
             own = dict(_dotted(method.params, f"params.{name}."))
             found |= own
             found |= {field.replace(f".{name}.", f".{ALL}.", 1): values for field, values in own.items()}
+            found |= {field.replace("params.", "search.ranges.", 1): values for field, values in own.items()}
     return {name: found[name] for name in sorted(found)}
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Part as Part,
         Point as Point,
         halving as halving,
+        point_of as point_of,
         rounded as rounded,
     )
     from orchestrator.plan.trial_nodes import Search as Search

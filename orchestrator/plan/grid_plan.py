@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
-from core.unlearn import METHODS
+from core.unlearn import METHODS, Space
 from orchestrator.plan.trial_nodes import AXES, Search, evaluation
 from orchestrator.spec import GridSpec, base_name, hook_label, inapplicable, node_params
 from tasks import Kind, Node, make_node
@@ -42,6 +42,7 @@ class Plan:
     left_out: methods of the grid that cannot forget what a problem asks for, with the reason in one line.
     searches: the select node that reads each search node. What a search comes to is not in the plan before it
     has, see `orchestrator.plan.expansion`.
+    spaces: what is searched, by method's label and network.
     """
 
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class Plan:
     hooked: dict[Cell, str] = field(default_factory=dict)
     left_out: dict[Cell, str] = field(default_factory=dict)
     searches: dict[str, str] = field(default_factory=dict)
+    spaces: dict[tuple[str, str], Space] = field(default_factory=dict)
 
     @property
     def omissions(self) -> list[str]:
@@ -193,7 +195,8 @@ class _Builder:
         spec = self.spec
         params, fixed = self.settings(label, base["dataset"])
         original = self._original(base_name(label), params, base)
-        search = Search(base, label, params, fixed, self.data.key, original.key)
+        space = self._space(label, base["arch"])
+        search = Search(base, label, params, space, fixed, self.data.key, original.key)
         coordinates: dict[str, Any] = {axis: base[axis] for axis in AXES}
         choice = {"method": label, "select_on": spec.selects_on, "protocol": spec.protocol}
         if search.adapts(spec.search):
@@ -209,6 +212,12 @@ class _Builder:
             evaluations.append(self._keep(measured).key)
         parents = (reference.key, *dict.fromkeys(evaluations))
         return self._keep(make_node("select", parents, coordinates | choice))
+
+    def _space(self, label: str, arch: str) -> Space:
+        """What is searched, kept in the plan."""
+        if (label, arch) not in self.plan.spaces:
+            self.plan.spaces[label, arch] = self.spec.space(label, arch)
+        return self.plan.spaces[label, arch]
 
     def _original(self, name: str, params: dict[str, Any], base: dict[str, Any]) -> Node:
         """The original that a method changes: the plain one, or one whose training the method took part in.

@@ -8,8 +8,8 @@ next part takes up the state that it left, and computes it again where that is l
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.unlearn import METHODS, Range
-from orchestrator.plan.search_points import Point, grid_points, searched
+from core.unlearn import METHODS, Space
+from orchestrator.plan.search_points import Point, grid_points, space_from, space_json, tried_text
 from orchestrator.spec import SearchSpec, base_name
 from tasks import Node, make_node
 
@@ -24,13 +24,14 @@ class Search:
     """What a cell searches.
 
     base: the problem's inputs. label: the method as the cell calls it. params: its hyper-parameters with those
-    to search at their defaults. fixed: the ones that are not searched. data, original: keys of the nodes that
-    trials read.
+    to search at their defaults. space: what is searched. fixed: what the grid or the label sets. data, original:
+    keys of the nodes that trials read.
     """
 
     base: dict[str, Any]
     label: str
     params: dict[str, Any]
+    space: Space
     fixed: frozenset[str]
     data: str
     original: str
@@ -43,23 +44,19 @@ class Search:
     def of(node: Node) -> "Search":
         """What a search node searches."""
         i, (_, original, data) = node.inputs, node.parents
-        return Search(
-            {name: i[name] for name in _BASE} | {name: i[name] for name in _SOMETIMES if name in i},
-            i["method"],
-            i["params"],
-            frozenset(i["fixed"]),
-            data,
-            original,
-        )
+        base = {name: i[name] for name in _BASE} | {name: i[name] for name in _SOMETIMES if name in i}
+        fixed = frozenset(i["fixed"])
+        return Search(base, i["method"], i["params"], space_from(i["space"]), fixed, data, original)
 
     def node(self, reference: str, settings: SearchSpec, select_on: str) -> Node:
         """The search as a node, for modes that decide as they go. reference: Retrain's evaluation."""
-        choice = settings.model_dump(mode="json") | {"select_on": select_on, "fixed": sorted(self.fixed)}
+        choice = settings.model_dump(mode="json", exclude={"ranges"})
+        choice |= {"select_on": select_on, "fixed": sorted(self.fixed), "trials": self._trials(settings)}
         inputs = self.base | {
             "method": self.label,
             "method_revision": METHODS[self.method].revision,
             "params": self.params,
-            "space": {name: [r.low, r.high, r.log] for name, r in self.ranges.items()},
+            "space": space_json(self.space),
         }
         return make_node("search", (reference, self.original, self.data), inputs | choice)
 
@@ -74,18 +71,17 @@ class Search:
 
     def adapts(self, settings: SearchSpec) -> bool:
         """Whether a mode has anything to decide here, and the search is not that of a grid."""
-        if settings.mode == "grid" or settings.trials == 1 or not self.ranges:
+        if settings.mode == "grid" or self._trials(settings) == 1 or not self.space:
             return False
         return settings.mode == "optuna" or (self.epochs or 0) > settings.first_epochs
 
-    @property
-    def ranges(self) -> dict[str, Range]:
-        """What is searched."""
-        return searched(self.method, self.base["arch"], self.fixed)
+    def _trials(self, settings: SearchSpec) -> int:
+        """As many as the grid has for every method; fewer where there are fewer values to choose among."""
+        return len(self.points(settings.trials))
 
     def points(self, trials: int) -> tuple[Point, ...]:
         """The points of a grid."""
-        return grid_points(self.method, self.base["arch"], trials, self.fixed)
+        return grid_points(self.space, trials)
 
     def nodes(self, point: Point, until: int | None = None, before: int = 0) -> tuple[Node, Node]:
         """A trial, or the part of it until an epoch, and its evaluation. before: epochs of the part before it.
@@ -93,12 +89,11 @@ class Search:
         Trials carry the method's plain name and all its parameters, so that variants share what is equal.
         """
         params = {**self.params, **point}  # valid, as tests/orchestrator/plan/test_search_points.py sees to
-        tried = " ".join(f"{name} {value:g}" for name, value in point.items())
         inputs = self.base | {
             "method": self.method,
             "method_revision": METHODS[self.method].revision,
             "params": params,
-            "tried": tried,
+            "tried": tried_text(point),
         }
         if until is not None:
             inputs["until"] = until

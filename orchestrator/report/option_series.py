@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.unlearn import METHODS
-from orchestrator.plan import Cell
+from orchestrator.plan import Cell, point_of
 from orchestrator.report.gradient_norms import first_facts
-from orchestrator.report.trials import point_of
 from orchestrator.results import Entry, Row
 from orchestrator.spec import ORIGINAL, base_name, hook_label, label_options, without_option
 

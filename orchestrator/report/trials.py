@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from core.metrics import FIGURES, average_gap
-from core.unlearn import METHODS, Range
-from orchestrator.plan import Cell, Plan, Point
+from core.unlearn import Range, Space
+from orchestrator.plan import Cell, Plan, Point, point_of
 from orchestrator.results import Entry, Row
 from orchestrator.spec import base_name, titles
 
@@ -22,7 +22,7 @@ class Tried:
 
     key: of its evaluation. row: the evaluation's. point: the searched hyper-parameters. whole: whether it ran to its
     end; a search also looks at trials on the way. selected: chosen by the cell's selection. ag: to Retrain; None
-    without it. ag_validation: the gap that selection read, where it has.
+    without it. ag_validation: the gap that selection read, where it has. space: what the cell searched.
     """
 
     cell: Cell
@@ -34,6 +34,7 @@ class Tried:
     selected: bool
     ag: float | None
     ag_validation: float | None
+    space: Space
 
     def difference(self, figure: str) -> float | None:
         """A figure less Retrain's, in percentage points."""
@@ -54,13 +55,15 @@ class Edge:
 
     @property
     def text(self) -> str:
-        """`Q-MUL's best lr 0.1 is the upper end of its range 0.001 to 0.1: the optimum may lie beyond`."""
+        """`Q-MUL's best lr 0.1 is the upper end of its range 0.001 to 0.1: the optimum may lie beyond; … widens it`."""
         low, high = f"{self.range.low:g}", f"{self.range.high:g}"
         names = ", ".join(map(str, self.seeds))
+        wider = f"[{low},…]" if self.end == "upper" else f"[…,{high}]"
         who = "" if self.among == 1 else f" (seed{'s' if len(self.seeds) > 1 else ''} {names})"
         return (
             f"{titles.title(self.method)}'s best {self.parameter} {self.value:g}{who} is the {self.end} end of its"
-            f" range {low} to {high}: the optimum may lie beyond"
+            f" range {low} to {high}: the optimum may lie beyond;"
+            f" search.ranges.{base_name(self.method)}.{self.parameter}={wider} widens it"
         )
 
 
@@ -72,11 +75,12 @@ def tried_of(plan: Plan, entries: Iterable[Entry], rows: Mapping[str, Row]) -> l
         if (node := plan.nodes[entry.key]).kind == "select"
         for evaluation in plan.evaluations(node)
         if (row := rows.get(evaluation.key)) and row["status"] == "done"
-        for trial in [_tried(entry, evaluation.key, row, "until" not in evaluation.inputs)]
+        for space in [plan.spaces[entry.cell.method, entry.cell.arch]]
+        for trial in [_tried(entry, evaluation.key, row, "until" not in evaluation.inputs, space)]
     ]
 
 
-def _tried(entry: Entry, key: str, row: Row, whole: bool) -> Tried:
+def _tried(entry: Entry, key: str, row: Row, whole: bool, space: Space) -> Tried:
     chosen = entry.row or {}
     seen = {found["evaluation"]: found["ag_validation"] for found in chosen.get("candidates") or ()}
     ag = None
@@ -84,20 +88,14 @@ def _tried(entry: Entry, key: str, row: Row, whole: bool) -> Tried:
         ag = average_gap(*({name: one[name] for name in FIGURES} for one in (row, entry.reference)))
     return Tried(
         entry.cell, key, row, entry.reference, point_of(row["tried"]), whole, chosen.get("selected") == key, ag,
-        seen.get(key),
+        seen.get(key), space,
     )  # fmt: skip
-
-
-def point_of(tried: str | None) -> Point:
-    """The values of a row's `tried`, such as `lr 0.012 fraction 0.37`."""
-    parts = (tried or "").split()
-    return {name: float(value) for name, value in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def ends(trial: Tried) -> dict[str, End]:
     """The searched hyper-parameters of a trial whose value is an end of the range, and which end."""
-    space = METHODS[base_name(trial.cell.method)].space(trial.cell.arch)
-    found = {name: _end(space[name], value) for name, value in trial.point.items() if name in space}
+    searched = {name: values for name, values in trial.space.items() if isinstance(values, Range)}
+    found = {name: _end(searched[name], value) for name, value in trial.point.items() if name in searched}
     return {name: end for name, end in found.items() if end}
 
 
@@ -131,7 +129,8 @@ def _searched(tried: Sequence[Tried]) -> dict[Cell, set[str]]:
 def _edge(
     method: str, name: str, value: float, found: Sequence[Tried], searched: Mapping[Cell, set[str]]
 ) -> Edge:
-    range_ = METHODS[base_name(method)].space(found[0].cell.arch)[name]
+    range_ = found[0].space[name]
+    assert isinstance(range_, Range)
     seeds = tuple(sorted({trial.cell.seed for trial in found}))
     among = sum(cell.method == method for cell in searched)
     return Edge(method, name, value, ends(found[0])[name], range_, seeds, among)

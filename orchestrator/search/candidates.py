@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from core.unlearn import Choice, Range
 from orchestrator.plan import GOLDEN, Ledger, Point, Search, parts, rounded, schedule
 from tasks import Candidate, Node
 
@@ -51,9 +52,7 @@ class Study:
         from optuna.samplers import TPESampler
 
         logging.set_verbosity(logging.ERROR)
-        space = {
-            n: distributions.FloatDistribution(r.low, r.high, log=r.log) for n, r in search.ranges.items()
-        }
+        space = {name: _distribution(distributions, values) for name, values in search.space.items()}
         sampler = TPESampler(n_startup_trials=-(-trials // 3), seed=search.base["seed"])
         self._search = OptunaSearch(space, metric=METRIC, mode="min", sampler=sampler)
 
@@ -64,6 +63,15 @@ class Study:
     def tell(self, trial_id: str, gap: float | None) -> None:
         """Learns."""
         self._search.on_trial_complete(trial_id, None if gap is None else {METRIC: gap}, error=gap is None)
+
+
+def _distribution(distributions: Any, values: Range | Choice) -> Any:
+    """Optuna's word for a range or a choice."""
+    if isinstance(values, Choice):
+        return distributions.CategoricalDistribution(values.values)
+    if values.whole:
+        return distributions.IntDistribution(int(values.low), int(values.high), log=values.log)
+    return distributions.FloatDistribution(values.low, values.high, log=values.log)
 
 
 class TunedCell:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         base_name as base_name,
         hook_label as hook_label,
         inapplicable as inapplicable,
+        json_or_text as json_or_text,
         label_options as label_options,
         without_option as without_option,
     )

@@ -66,6 +66,8 @@ class SearchSpec(Part):
     mode: grid runs every trial to its end. halving compares all trials after a few epochs and goes on with the
     better ones. asha and optuna are Ray Tune's: asha stops a trial that falls behind those before it; optuna
     does so too, and chooses each trial by what the earlier ones gave (TPE).
+    ranges: what is searched, by method and hyper-parameter, where it is not the published range; see
+    `orchestrator.spec.ranges`.
     first_epochs: epochs before trials are first compared. reduction: by how many times the epochs grow, and the
     trials become fewer, from one comparison to the next.
     """
@@ -74,6 +76,7 @@ class SearchSpec(Part):
     trials: Count = 8
     first_epochs: Count = 2
     reduction: Annotated[int, Field(ge=2)] = 2
+    ranges: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class TrackingSpec(Part):

@@ -9,7 +9,7 @@ from core.data import dataset_info
 from core.errors import BadInput, unknown
 from core.models import model_info
 from core.quant import QUANTIZERS, QuantSpec
-from core.unlearn import METHODS, RetrainParams
+from core.unlearn import METHODS, RetrainParams, Space
 from orchestrator.spec.fields import (
     DataSpec,
     LimitSpec,
@@ -26,12 +26,14 @@ from orchestrator.spec.fields import (
 from orchestrator.spec.labels import (
     Protocol,
     Variant,
+    base_name,
     parse_method,
     released_options,
     undone_ablation,
     worded,
 )
 from orchestrator.spec.pretrained import WeightsFile
+from orchestrator.spec.ranges import check_ranges, space_of
 from orchestrator.spec.validation import one_line, valid
 
 __all__ = [
@@ -135,6 +137,7 @@ class GridSpec(Part):
         self._check_scenarios()
         self._check_split()
         self._check_params()
+        self._check_ranges()
         return self
 
     def _check_scenarios(self) -> None:
@@ -199,6 +202,31 @@ class GridSpec(Part):
                 variant = parse_method(label)
                 valid(f"params.{ALL}", variant.method.params, self._given(variant, dataset))
 
+    def _check_ranges(self) -> None:
+        """Every range is one that its method's search can go through."""
+        for name, own in self.search.ranges.items():
+            if name not in METHODS:
+                raise unknown("method in search.ranges", name, METHODS)
+            if name == "retrain":
+                raise BadInput("search.ranges.retrain: Retrain is the reference and is not searched")
+            for fixed in own.keys() & self.fixed_params(name).keys():
+                raise BadInput(
+                    f"search.ranges.{name}.{fixed} contradicts params, where {fixed} is fixed; leave one of them out"
+                )
+            if "epochs" in own and self.search.mode != "grid":
+                raise BadInput(
+                    f"search.ranges.{name}.epochs contradicts search.mode={self.search.mode}, which settles itself how"
+                    " long a trial runs; set search.mode=grid"
+                )
+            for dataset in self.datasets:
+                check_ranges(METHODS[name], own, self._given(parse_method(name), dataset))
+
+    def space(self, label: str, arch: str) -> Space:
+        """What the search of a method or variant goes through on a network; nothing that is fixed."""
+        name, fixed = base_name(label), self.fixed(label)
+        found = space_of(METHODS[name], arch, self.search.ranges.get(name, {}))
+        return {parameter: values for parameter, values in found.items() if parameter not in fixed}
+
     def quant_specs(self, arch: str) -> list[QuantSpec]:
         """The quantization settings of a network, in order, without repeats."""
         info = model_info(arch)
@@ -223,7 +251,7 @@ class GridSpec(Part):
         released = METHODS["retrain"].released if self.protocol == "released" else {}
         return RetrainParams(**valid(where, RetrainParams, {**released, **values}))
 
-    def method_params(self, label: str, dataset: str, searched: dict[str, float]) -> dict[str, Any]:
+    def method_params(self, label: str, dataset: str, searched: dict[str, Any]) -> dict[str, Any]:
         """Full hyper-parameters of a trial: defaults, then the protocol's, the grid's, the variant's, the searched."""
         variant = parse_method(label)
         return node_params(variant.method.params(**{**self._given(variant, dataset), **searched}))

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 
 from orchestrator.spec import Style, base_name, styles, titles
 
 Rows = list[dict[str, Any]]
+Scale = Literal["log", "even", "named"]  # how a searched hyper-parameter's values lie along an axis
 Data = Mapping[str, Rows]  # the rows of one problem by data set, see orchestrator.report.charts.rows
 STEP = 26  # pixels of a method's line
 NO_TRIALS = (titles.ORIGINAL, "retrain")
@@ -35,13 +36,13 @@ class Along:
 class Scope:
     """What the charts of one report are about.
 
-    labels: of the methods, in the tables' order. parameters: what was searched, by label; True where its range is
-    logarithmic. measured, weighted: labels with gradient norms, and with weights of the two sets. problems: their
-    number. along: what variants are compared along. class_wise: whether all problems forget whole classes.
+    labels: of the methods, in the tables' order. parameters: what was searched, by label. measured, weighted: labels
+    with gradient norms, and with weights of the two sets. problems: their number. along: what variants are compared
+    along. class_wise: whether all problems forget whole classes.
     """
 
     labels: tuple[str, ...]
-    parameters: tuple[tuple[str, tuple[tuple[str, bool], ...]], ...] = ()
+    parameters: tuple[tuple[str, tuple[tuple[str, Scale], ...]], ...] = ()
     measured: frozenset[str] = frozenset()
     weighted: frozenset[str] = frozenset()
     problems: int = 1
@@ -49,7 +50,7 @@ class Scope:
     class_wise: bool = False
 
     @property
-    def searched(self) -> dict[str, dict[str, bool]]:
+    def searched(self) -> dict[str, dict[str, Scale]]:
         """The searched hyper-parameters by label."""
         return {label: dict(names) for label, names in self.parameters}
 

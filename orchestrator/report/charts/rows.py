@@ -5,8 +5,8 @@ from statistics import fmean
 from typing import Any
 
 from core.metrics import FIGURES
-from core.unlearn import METHODS
-from orchestrator.report.charts.parts import Data, Rows, Scope
+from core.unlearn import Choice, Range
+from orchestrator.report.charts.parts import Data, Rows, Scale, Scope
 from orchestrator.report.charts.series_rows import along_of, option_rows
 from orchestrator.report.gradient_norms import NORMS, WEIGHTS, epoch_facts, ratio
 from orchestrator.report.intervals import Figure
@@ -24,10 +24,9 @@ CONSTANTS = [{"zero": 0, "one": 1}]
 
 def scope_of(tables: Sequence[Table], tried: Iterable[Tried], series: Sequence[Series] = ()) -> Scope:
     """The methods of a report, what was searched of each, and what their variants are compared along."""
-    found: dict[str, dict[str, bool]] = {}
+    found: dict[str, dict[str, Scale]] = {}
     for trial in tried:
-        space = METHODS[base_name(trial.cell.method)].space(trial.cell.arch)
-        names = {name: space[name].log for name in trial.point if name in space}
+        names = {name: _scale(trial.space[name]) for name in trial.point if name in trial.space}
         found.setdefault(trial.cell.method, {}).update(names)
     labels = dict.fromkeys(line.method for table in tables for line in table.lines)
     norms = [line for table in tables if table.norms for line in table.norms.lines]
@@ -40,6 +39,10 @@ def scope_of(tables: Sequence[Table], tried: Iterable[Tried], series: Sequence[S
         along_of(series),
         all(table.at.scenario == "class" for table in tables),
     )
+
+
+def _scale(values: Range | Choice) -> Scale:
+    return "named" if isinstance(values, Choice) else "log" if values.log else "even"
 
 
 def problem_data(

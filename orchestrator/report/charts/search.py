@@ -15,6 +15,7 @@ from orchestrator.report.charts.parts import (
     RUN,
     Chart,
     Data,
+    Scale,
     Scope,
     above,
     colour,
@@ -67,7 +68,7 @@ def other_chart() -> Chart:
 
 def _distinct(data: Data, name: str) -> int:
     """Distinct values of a hyper-parameter in a method's trials, at most."""
-    found: dict[str, set[float]] = {}
+    found: dict[str, set[Any]] = {}
     for row in data["trials"]:
         if row.get(name) is not None:
             found.setdefault(row["method"], set()).add(row[name])
@@ -89,7 +90,7 @@ class Axis:
 
     parameter: str
     title: str
-    log: bool = True
+    scale: Scale = "log"
     method: str | None = None
 
     @property
@@ -101,7 +102,9 @@ class Axis:
     @property
     def x(self) -> alt.X:
         """The encoding."""
-        if self.log:
+        if self.scale == "named":
+            return alt.X(f"{self.parameter}:N", title=self.title, axis=alt.Axis(labelAngle=0, grid=False))
+        if self.scale == "log":
             axis = log_axis(POWERS if self.parameter == MAIN else ROUND_TICKS, grid=False)
             scale = alt.Scale(type="log", nice=False, padding=14)
         else:
@@ -120,9 +123,14 @@ def _lr(scope: Scope) -> alt.TopLevelMixin:
 
 def _others(scope: Scope) -> alt.TopLevelMixin:
     panels = [
-        _panel(scope, "ag", Axis(name, f"{method}: {name}{' (logarithmic)' * log}", log, method), None)
+        _panel(
+            scope,
+            "ag",
+            Axis(name, f"{method}: {name}{' (logarithmic)' * (scale == 'log')}", scale, method),
+            None,
+        )
         for method, names in ((titles.title(label), names) for label, names in scope.searched.items())
-        for name, log in names.items()
+        for name, scale in names.items()
         if name != MAIN
     ]
     sized = [panel.properties(width=_share(3), height=PANEL) for panel in panels]
@@ -153,7 +161,7 @@ def _panel(scope: Scope, figure: str, along: Axis, pick: alt.Parameter | None) -
     ring = base.transform_filter(at_end).mark_point(shape="circle", size=260, strokeWidth=1.6)
     layers: list[Any] = [
         *_retrain(figure, y),
-        drawn,
+        *([] if along.scale == "named" else [drawn]),  # between words there is nothing
         *marks,
         ring.encode(x=x, y=y, color=paint, **_seen(pick, 1)),
     ]

@@ -149,6 +149,9 @@ def _choices(spec: GridSpec, at: Cell, methods: Sequence[str]) -> list[str]:
         for name in _changed(spec.fixed_params(method), METHODS[method].params().model_dump())
     ]
     said += [f"{', '.join(dict.fromkeys(fixed))} of the methods fixed"] if fixed else []
+    ranges = spec.search.ranges
+    other = [f"{name} of {titles.title(method)}" for method in methods for name in ranges.get(method, {})]
+    said += [f"other search ranges for {', '.join(other)}"] if other else []
     return said
 
 

@@ -8,8 +8,6 @@ from hypothesis import given, settings, strategies as st
 
 from core.unlearn import METHODS
 from orchestrator.plan.grid_plan import make_plan
-from orchestrator.plan.search_points import searched
-from orchestrator.spec.labels import base_name
 from orchestrator.spec.recipes import RECIPES, digits, full
 from tasks.node import REVISIONS, canonical, make_node
 
@@ -85,8 +83,9 @@ def test_every_method_that_searches_has_the_same_number_of_trials(name):
     plan = make_plan(spec)
     for cell, key in plan.cells.items():
         if cell.method != "retrain":
-            searches = searched(base_name(cell.method), cell.arch, spec.fixed(cell.method))
-            assert len(plan.nodes[key].parents) - 1 == (spec.search.trials if searches else 1)
+            space = spec.space(cell.method, cell.arch)
+            assert plan.spaces[cell.method, cell.arch] == space
+            assert len(plan.nodes[key].parents) - 1 == (spec.search.trials if space else 1)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -5,6 +5,8 @@ import pytest
 from core.models import MODELS
 from core.unlearn import METHODS
 from orchestrator.plan.search_points import grid_points
+from orchestrator.spec.overrides import with_overrides
+from orchestrator.spec.recipes import digits
 from orchestrator.spec.specification import node_params
 
 SEARCHED = [name for name, method in METHODS.items() if method.space("resnet18")]
@@ -14,7 +16,7 @@ SEARCHED = [name for name, method in METHODS.items() if method.space("resnet18")
 @pytest.mark.parametrize("trials", [1, 2, 5, 8])
 def test_points_lie_in_the_published_range_and_differ(name, trials):
     space = METHODS[name].space("resnet18")
-    points = grid_points(name, "resnet18", trials, frozenset())
+    points = grid_points(space, trials)
     assert len(points) == trials
     assert len({tuple(p.items()) for p in points}) == trials
     for point in points:
@@ -26,21 +28,21 @@ def test_points_lie_in_the_published_range_and_differ(name, trials):
 def test_every_point_is_valid_and_its_parameters_are_those_of_the_method(name, arch):
     method = METHODS[name]
     defaults = node_params(method.params())
-    for point in grid_points(name, arch, 20, frozenset()):
+    for point in grid_points(method.space(arch), 20):
         assert node_params(method.params(**point)) == {**defaults, **point}
 
 
 def test_the_first_range_is_cut_from_end_to_end():
-    rates = [p["lr"] for p in grid_points("ft", "resnet18", 3, frozenset())]
+    rates = [p["lr"] for p in grid_points(METHODS["ft"].space("resnet18"), 3)]
     assert rates == pytest.approx([1e-3, 1e-2, 1e-1])
 
 
 def test_one_trial_sits_in_the_middle():
-    assert grid_points("ft", "resnet18", 1, frozenset()) == ({"lr": 0.01},)
+    assert grid_points(METHODS["ft"].space("resnet18"), 1) == ({"lr": 0.01},)
 
 
 def test_q_mul_starts_a_decade_higher_on_mobilenetv2():
-    assert grid_points("qmul", "mobilenetv2", 2, frozenset()) == ({"lr": 0.01}, {"lr": 0.1})
+    assert grid_points(METHODS["qmul"].space("mobilenetv2"), 2) == ({"lr": 0.01}, {"lr": 0.1})
 
 
 TENTHS = (1e-3, 1e-1)
@@ -70,9 +72,10 @@ def test_ranges_are_those_of_appendix_a(name, ranges):
 
 
 def test_a_fixed_parameter_is_left_out():
-    points = grid_points("salun", "resnet18", 4, frozenset({"lr"}))
-    assert all(p.keys() == {"fraction"} for p in points)
+    spec = with_overrides(digits().model_dump(), ["params.salun.lr=0.01", "methods=salun"])
+    assert spec.space("salun", "resnet18").keys() == {"fraction"}
+    assert digits().space("salun:fraction=0.3", "resnet18").keys() == {"lr"}
 
 
 def test_nothing_to_search_is_one_trial():
-    assert grid_points("ft", "resnet18", 8, frozenset({"lr"})) == ({},)
+    assert grid_points({}, 8) == ({},)

@@ -1,7 +1,8 @@
 import pytest
 
 from orchestrator.plan.grid_plan import make_plan
-from orchestrator.report.trials import edges_of, ends, point_of, tried_of
+from orchestrator.plan.search_points import point_of
+from orchestrator.report.trials import edges_of, ends, tried_of
 from orchestrator.results.entries import collect
 from tasks.store.store import Store
 from tests.orchestrator.fake_results import Fake, small_spec
@@ -44,7 +45,11 @@ def test_every_trial_of_every_method_and_seed():
 def test_a_selected_value_at_an_end_is_told(tried, end):
     found = trials(choose(tried), methods=("retrain", "qmul"))
     lines = [edge.text for edge in edges_of(found)]
-    said = f"Q-MUL's best {tried} is the {end} end of its range 0.001 to 0.1: the optimum may lie beyond"
+    wider = "[…,0.1]" if end == "lower" else "[0.001,…]"
+    said = (
+        f"Q-MUL's best {tried} is the {end} end of its range 0.001 to 0.1: the optimum may lie beyond;"
+        f" search.ranges.qmul.lr={wider} widens it"
+    )
     assert lines == ([said] if end else [])
     assert [ends(trial) for trial in found if trial.selected] == [{"lr": end} if end else {}]
 
