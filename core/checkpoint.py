@@ -1,5 +1,7 @@
 """Weights on disk: safetensors plus a JSON manifest, each written atomically, the manifest last; no pickle."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -9,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors, save as save_safetensors
-from torch import Tensor, nn
 
 from core.errors import BadInput
+from core.lazy import Tensor, nn, safetensors
 
 WEIGHTS, MANIFEST = "model.safetensors", "manifest.json"
 
@@ -24,13 +25,13 @@ def pack(model: nn.Module) -> bytes:
 
 def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
     """Named tensors as safetensors bytes; `unpack` is the inverse."""
-    return save_safetensors({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    return safetensors.save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
 
 
 def unpack(data: bytes) -> dict[str, Tensor]:
     """The state behind `pack`; BadInput if the bytes are not a whole safetensors file."""
     try:
-        return load_safetensors(data)
+        return safetensors.load(data)
     except SafetensorError as error:
         raise BadInput(f"not a whole safetensors file: {error}") from error
 

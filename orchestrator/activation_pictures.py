@@ -3,19 +3,20 @@
 python -m orchestrator.activation_pictures --store STORE --method amnesiac --out maps.png [--class 3] [--images 6]
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import torch
 import typer
-from torch import nn
 
 from core.checkpoint import write_atomically
 from core.data import Images, Transform
 from core.errors import BadInput
+from core.lazy import nn, no_grad, torch
 from core.metrics import activation_maps
 from orchestrator import environment
 from orchestrator.cli import speak_any_encoding
@@ -119,7 +120,7 @@ def _forgotten(store: Store, trial: Node, count: int) -> tuple[Images, Transform
     return data.train.select(warm.node_split(data.train.labels, trial.inputs).forget[:count]), data.transform
 
 
-@torch.no_grad()
+@no_grad
 def _certain(model: nn.Module, images: Images, transform: Transform) -> list[str]:
     """The probability that a network gives each image's own label, in words."""
     probabilities_NK = model(transform.normalise(images.pixels)).softmax(1)

@@ -1,12 +1,12 @@
 """Datasets: where they lie, how they are read, and the arrays everything else works on."""
 
+from __future__ import annotations
+
 import os
 import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-import torch
 
 from core.data.cache import cached
 from core.data.catalog import DatasetInfo, dataset_info
@@ -15,6 +15,7 @@ from core.data.readers import Images, Labels
 from core.data.statistics import Channels, channel_statistics
 from core.data.subset import stratified
 from core.errors import BadInput
+from core.lazy import torch
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 Shape suffixes: N images, B batch, C channels, H height, W width.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from core.lazy import F, Tensor, torch
 
 
 @dataclass(frozen=True)
@@ -23,28 +23,28 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def select(self, index_N: Tensor) -> "Images":
+    def select(self, index_N: Tensor) -> Images:
         """The images at the given positions."""
         index = index_N.to(self.labels.device)
         weights = None if self.weights is None else self.weights[index]
         return Images(self.pixels[index.to(self.pixels.device)], self.labels[index], weights)
 
-    def evenly(self, count: int) -> "Images":
+    def evenly(self, count: int) -> Images:
         """At most so many of the images, evenly spread, because data sets may lie in the order of their classes."""
         if count >= len(self):
             return self
         return self.select(torch.arange(count) * len(self) // count)
 
-    def relabelled(self, labels_N: Tensor) -> "Images":
+    def relabelled(self, labels_N: Tensor) -> Images:
         """The same pixels under other labels."""
         return replace(self, labels=labels_N)
 
-    def weighted(self, weight: float | Tensor) -> "Images":
+    def weighted(self, weight: float | Tensor) -> Images:
         """The same images, each with the given loss weight."""
         weights = torch.ones(len(self), device=self.labels.device) * weight
         return replace(self, weights=weights)
 
-    def to(self, device: torch.device) -> "Images":
+    def to(self, device: torch.device) -> Images:
         """A copy on the device."""
         weights = None if self.weights is None else self.weights.to(device)
         return Images(self.pixels.to(device), self.labels.to(device), weights)

@@ -1,12 +1,13 @@
 """Who is forgotten, who is retained, who validates: pure, seeded index sets (ALGORITHMS section 1)."""
 
+from __future__ import annotations
+
 from typing import Literal, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from core.errors import BadInput
+from core.lazy import Tensor, torch
 
 Scenario = Literal["random", "class"]
 

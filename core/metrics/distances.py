@@ -1,9 +1,10 @@
 """Distances between two models' outputs on the same samples (ALGORITHMS section 9.4-9.5)."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-import torch
-from torch import Tensor
+from core.lazy import Tensor, torch
 
 _SMALLEST = 1e-12
 

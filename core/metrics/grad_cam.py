@@ -1,11 +1,10 @@
 """Class activation maps: which parts of an image speak for a class (Grad-CAM, Selvaraju et al. 2017)."""
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from __future__ import annotations
 
 from core.data import Images, Transform
 from core.errors import BadInput
+from core.lazy import F, Tensor, nn, torch
 
 
 def activation_maps(

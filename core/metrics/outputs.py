@@ -1,15 +1,16 @@
 """A model's probabilities on a fixed sample, kept so that its distance to Retrain needs no accelerator later."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from core.data import Images, Transform
 from core.errors import BadInput
+from core.lazy import Tensor, nn, torch
 from core.metrics.distances import activation_distance, js_divergence
 from core.metrics.predictions import DAMAGE, probabilities
 

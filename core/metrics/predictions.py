@@ -1,5 +1,7 @@
 """What a model says about every image, kept so that any later metric needs no accelerator."""
 
+from __future__ import annotations
+
 import io
 import zipfile
 import zlib
@@ -7,11 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import nn
 
 from core.data import Images, Transform, plain_batches
 from core.errors import BadInput
+from core.lazy import nn, no_grad, torch
 
 # what numpy, zipfile and zlib raise on bytes that are no such file
 DAMAGE = (
@@ -34,7 +35,7 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def select(self, index: IntArray) -> "Predictions":
+    def select(self, index: IntArray) -> Predictions:
         """The rows at the given positions (or where a mask is true)."""
         return Predictions(self.labels[index], self.predicted[index], self.confidence[index])
 
@@ -44,7 +45,7 @@ class Predictions:
         return 100.0 * float(np.mean(self.labels == self.predicted))
 
 
-@torch.no_grad()
+@no_grad
 def predict(model: nn.Module, images: Images, transform: Transform, batch_size: int = 1000) -> Predictions:
     """Runs a model over images in eval mode, without augmentation; the model's mode is restored."""
     predicted, confidence = [], []
@@ -61,7 +62,7 @@ def predict(model: nn.Module, images: Images, transform: Transform, batch_size: 
     )
 
 
-@torch.no_grad()
+@no_grad
 def probabilities(
     model: nn.Module, images: Images, transform: Transform, batch_size: int = 1000
 ) -> torch.Tensor:

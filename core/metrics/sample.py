@@ -1,8 +1,9 @@
 """Accuracy on some of the images that a model is trained on: cheap enough to measure after every epoch."""
 
-from torch import nn
+from __future__ import annotations
 
 from core.data import Images, Transform
+from core.lazy import nn
 from core.metrics.predictions import predict
 
 LARGEST, SMALLEST, SHARE = 512, 64, 10  # images: a tenth costs 3 to 4 % of a training epoch over all of them

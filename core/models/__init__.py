@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 from core.door import door
 
 if TYPE_CHECKING:
+    from core.models.building import build as build, check_weights_of as check_weights_of
+    from core.models.features import Features as Features
     from core.models.init import initialise_ as initialise_
+    from core.models.low_rank import (
+        add_low_rank_ as add_low_rank_,
+        merged as merged,
+    )
     from core.models.networks import (
         MODELS as MODELS,
         ModelInfo as ModelInfo,
-        build as build,
-        check_weights_of as check_weights_of,
         model_info as model_info,
     )
     from core.models.weights import check_digest as check_digest, file_digest as file_digest

@@ -1,11 +1,11 @@
 """Any classifier of torchvision by its name there, as `tv:resnext50_32x4d`."""
 
+from __future__ import annotations
+
 from functools import cache
 
-import torch
-from torch import nn
-
 from core.errors import BadInput, unknown
+from core.lazy import nn, torch
 from core.quant import QuantSpec
 
 PREFIX = "tv:"

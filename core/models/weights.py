@@ -1,15 +1,15 @@
 """Weights that somebody else trained, from a file on this machine; nothing is downloaded, no pickle is run."""
 
+from __future__ import annotations
+
 import hashlib
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
-from torch import Tensor, nn
 
 from core.errors import BadInput
+from core.lazy import Tensor, nn, safetensors, torch
 
 _COUNTERS = "num_batches_tracked"  # which old files lack, and nothing here reads
 
@@ -78,7 +78,7 @@ def _check(own: dict[str, Tensor], found: dict[str, Tensor], path: Path) -> None
 def _state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            found: Any = load_safetensors(path.read_bytes())
+            found: Any = safetensors.load(path.read_bytes())
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
@@ -90,6 +90,6 @@ def _state(path: Path) -> dict[str, Tensor]:
         raise BadInput(
             f"{path} is not a readable file of weights ({type(error).__name__}: {line})"
         ) from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise BadInput(f"{path} holds something else than a state dict (names and tensors)")
     return dict(found)

@@ -1,14 +1,15 @@
 """The quantization schemes by name, and which bits each of them takes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from core.quant.base import FakeQuantizer, Shape
-from core.quant.dsq import DSQActivation, DSQWeight
-from core.quant.lsq import LSQActivation, LSQWeight
-from core.quant.lsq_plus import LSQPlusActivation, LSQPlusWeight
-from core.quant.lsq_released import ReleasedLSQActivation
-from core.quant.pact import DoReFaWeight, PACTActivation
+from core.lazy import Lazy
+
+if TYPE_CHECKING:
+    from core.quant.base import FakeQuantizer, Shape
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,22 @@ class QuantizerPair:
     quantizes_images: bool = True
 
 
+_LSQ_WEIGHT = Lazy("core.quant.lsq:LSQWeight")
+
 QUANTIZERS: dict[str, QuantizerPair] = {
-    "lsq_plus": QuantizerPair("LSQ+", LSQPlusWeight, LSQPlusActivation),
-    "lsq": QuantizerPair("LSQ", LSQWeight, LSQActivation),
-    "lsq_released": QuantizerPair("LSQ as published", LSQWeight, ReleasedLSQActivation),
-    "pact": QuantizerPair("PACT", DoReFaWeight, PACTActivation, linear=LSQWeight, quantizes_images=False),
-    "dsq": QuantizerPair("DSQ", DSQWeight, DSQActivation),
+    "lsq_plus": QuantizerPair(
+        "LSQ+", Lazy("core.quant.lsq_plus:LSQPlusWeight"), Lazy("core.quant.lsq_plus:LSQPlusActivation")
+    ),
+    "lsq": QuantizerPair("LSQ", _LSQ_WEIGHT, Lazy("core.quant.lsq:LSQActivation")),
+    "lsq_released": QuantizerPair(
+        "LSQ as published", _LSQ_WEIGHT, Lazy("core.quant.lsq_released:ReleasedLSQActivation")
+    ),
+    "pact": QuantizerPair(
+        "PACT",
+        Lazy("core.quant.pact:DoReFaWeight"),
+        Lazy("core.quant.pact:PACTActivation"),
+        linear=_LSQ_WEIGHT,
+        quantizes_images=False,
+    ),
+    "dsq": QuantizerPair("DSQ", Lazy("core.quant.dsq:DSQWeight"), Lazy("core.quant.dsq:DSQActivation")),
 }

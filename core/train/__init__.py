@@ -21,15 +21,17 @@ if TYPE_CHECKING:
         AfterEpoch as AfterEpoch,
         Around as Around,
         EpochFacts as EpochFacts,
-        LearningRate as LearningRate,
         OnEpoch as OnEpoch,
+        autocast as autocast,
+        cross_entropy as cross_entropy,
+        fit as fit,
+    )
+    from core.train.params import (
+        LearningRate as LearningRate,
         Params as Params,
         Positive as Positive,
         Precision as Precision,
         TrainParams as TrainParams,
-        autocast as autocast,
-        cross_entropy as cross_entropy,
-        fit as fit,
     )
     from core.train.state import Memory as Memory
 else:

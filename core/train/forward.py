@@ -1,16 +1,16 @@
 """How a network's logits are computed while it trains: operation by operation, or compiled."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable
 from functools import cache
-
-import torch
-from torch import Tensor, nn
+from typing import TypeAlias
 
 from core.errors import BadInput
-from core.quant import lsq_plus
+from core.lazy import Tensor, nn, torch
 
-Forward = Callable[[nn.Module, Tensor], Tensor]  # network, images BCHW -> logits BK
+Forward: TypeAlias = "Callable[[nn.Module, Tensor], Tensor]"  # network, images BCHW -> logits BK
 
 # Compiled networks that a process keeps, each for its modes and batch sizes; torch's own 8 would end a long grid's
 _VARIANTS = 256
@@ -49,6 +49,8 @@ def compiled(device: torch.device) -> Forward:
 
 
 def _probe(x: Tensor, step: Tensor) -> Tensor:
+    from core.quant import lsq_plus  # torch, which nobody needs who compiles nothing
+
     return lsq_plus.lsq_plus(x, step, None, -8, 7, 1.0)
 
 

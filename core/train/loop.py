@@ -1,54 +1,24 @@
 """The one training loop: SGD with momentum, cosine learning rate, quantizers kept valid after every step."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TypeAlias
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
-from torch.nn import functional as F
-
+from core import quant
 from core.data import Batch
 from core.errors import Diverged
-from core.quant import StepGuard, keep_valid_, quantizer_parameters
+from core.lazy import F, Tensor, nn, torch
 from core.train.forward import Forward, fixed_size, plain
+from core.train.params import Precision, TrainParams
 from core.train.state import Checkpoints, Memory, pack_state, restore_state_
 
-Precision = Literal["auto", "float32", "bfloat16"]
 EpochFacts = dict[str, float]
 OnEpoch = Callable[[int, EpochFacts], None]
-AfterEpoch = Callable[[nn.Module], EpochFacts]
-Positive = Annotated[int, Field(ge=1)]
-LearningRate = Annotated[float, Field(gt=0)]
-
-
-class Params(BaseModel):
-    """What every method's hyper-parameters share: unknown names and values that are not finite are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    batch_size: Positive = 256
-
-
-class TrainParams(Params):
-    """Hyper-parameters of the loop. Defaults are the paper's: batch 256, momentum 0.9, weight decay 5e-4.
-
-    `decay_quantizers` decays steps and offsets too, as the published code does with its single group.
-    `step_trust` bounds how far one update may move a quantization step (see `StepGuard`); None: unbounded.
-    `precision` auto means bfloat16 autocast on CUDA and float32 elsewhere.
-    """
-
-    epochs: Positive = 10
-    lr: LearningRate = 0.01
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    decay_quantizers: bool = False
-    schedule: Literal["cosine", "constant"] = "cosine"
-    step_trust: Annotated[float, Field(gt=0)] | None = 0.0025
-    precision: Precision = "auto"
+AfterEpoch: TypeAlias = "Callable[[nn.Module], EpochFacts]"
 
 
 @dataclass(frozen=True)
@@ -164,7 +134,7 @@ class _Update:
         self.model, self.optimizer, self.params, self.loss = model, optimizer, params, loss
         self.on_gradient, self.on_update = on_gradient, on_update
         self.forward = fixed_size(forward, params.batch_size)
-        self.guard = None if params.step_trust is None else StepGuard(model, params.step_trust)
+        self.guard = None if params.step_trust is None else quant.StepGuard(model, params.step_trust)
 
     def __call__(self, batch: Batch, epoch: int, lr: float) -> Tensor:
         """Returns the detached loss without waiting for it."""
@@ -179,7 +149,7 @@ class _Update:
             group["lr"] = lr
         with self.guard.around_update(lr) if self.guard else nullcontext():
             self.optimizer.step()
-        keep_valid_(self.model)
+        quant.keep_valid_(self.model)
         if self.on_update is not None:
             self.on_update()
         return value.detach()
@@ -194,7 +164,7 @@ def sgd(model: nn.Module, params: TrainParams) -> torch.optim.SGD:
 
 def parameter_groups(model: nn.Module, params: TrainParams) -> list[dict[str, object]]:
     """Two SGD groups: what decays, and the quantizers' parameters, which by default do not."""
-    apart = set() if params.decay_quantizers else quantizer_parameters(model)
+    apart = set() if params.decay_quantizers else quant.quantizer_parameters(model)
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     return [
         {"params": [p for name, p in named if name not in apart], "weight_decay": params.weight_decay},

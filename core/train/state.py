@@ -1,14 +1,14 @@
 """The state of a training between two epochs: enough to go on from it bit for bit. Safetensors, never pickles."""
 
+from __future__ import annotations
+
 import json
 from typing import Protocol
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor, nn
 
 from core.errors import BadInput
+from core.lazy import Tensor, nn, safetensors, torch
 
 _MODEL, _MOMENTUM, _MEMORY = "model.", "momentum.", "memory."
 _DRAWS, _LAYERS, _CUDA, _FACTS = "draws", "layers", "cuda", "facts"
@@ -64,7 +64,7 @@ def pack_state(
     if device.type == "cuda":
         state[_CUDA] = torch.cuda.get_rng_state(device)
     state[_FACTS] = torch.frombuffer(bytearray(json.dumps(facts).encode()), dtype=torch.uint8)
-    return save({name: t.detach().cpu().contiguous() for name, t in state.items()})
+    return safetensors.save({name: t.detach().cpu().contiguous() for name, t in state.items()})
 
 
 def restore_state_(
@@ -79,7 +79,7 @@ def restore_state_(
     Raises BadInput if the state is not whole or is that of another training.
     """
     try:
-        state = load(data)
+        state = safetensors.load(data)
         facts: list[dict[str, float]] = json.loads(bytes(state[_FACTS].tolist()))
         model.load_state_dict(_below(state, _MODEL))
         momenta = _below(state, _MOMENTUM)

@@ -8,19 +8,20 @@ With momentum an update also holds part of what earlier batches did, and taking 
 has moved on since is right to first order only: both belong to the method.
 """
 
+from __future__ import annotations
+
 import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
+from core import quant
 from core.data import Batch, batches
 from core.errors import BadInput, Diverged
-from core.quant import keep_valid_
+from core.lazy import Tensor, nn, no_grad, torch
 from core.train import LearningRate, OnEpoch, Params, TrainParams, fit
 from core.unlearn.base import Method, Problem
 from core.unlearn.gathered import gathered
@@ -82,7 +83,7 @@ class Recorder:
             self._before = [p.detach().clone() for p in self.moved.values()] if affected else None
             yield batch
 
-    @torch.no_grad()
+    @no_grad
     def on_update(self) -> None:
         """Records the update if its batch is affected."""
         if self._before is None:
@@ -163,7 +164,7 @@ def amnesiac(
     )
 
 
-@torch.no_grad()
+@no_grad
 def subtract_(model: nn.Module, kept: Mapping[str, Tensor]) -> float:
     """θ ← θ - Σ_b Δ_b in place; returns the norm of the sum. Diverged if that is not finite."""
     squares = []
@@ -175,7 +176,7 @@ def subtract_(model: nn.Module, kept: Mapping[str, Tensor]) -> float:
     norm = math.sqrt(float(torch.stack(squares).sum())) if squares else 0.0
     if not math.isfinite(norm):
         raise Diverged("the recorded updates are not finite")
-    keep_valid_(model)
+    quant.keep_valid_(model)
     return norm
 
 

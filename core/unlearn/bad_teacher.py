@@ -4,17 +4,17 @@ The student starts from the original. On images to forget its teacher is a netwo
 the original: it minimises KL(teacher || student) of either.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterator
 from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
+from core import models, quant
 from core.data import Batch, batches, concat
-from core.models import initialise_
-from core.quant import calibrate_
+from core.lazy import Tensor, nn, torch
 from core.train import OnEpoch, Positive, autocast, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.gradient_norms import gradient_probe
@@ -71,8 +71,8 @@ def bad_teacher(
 
 def ignorant(problem: Problem, calibrated_on: int, generator: torch.Generator) -> nn.Module:
     """The original's architecture with fresh weights, in eval mode; quantizers start from retained images."""
-    model = initialise_(copy.deepcopy(problem.model).requires_grad_(False), generator).eval()
-    return calibrate_(model, problem.augment.normalise(problem.retain.pixels[:calibrated_on]))
+    model = models.initialise_(copy.deepcopy(problem.model).requires_grad_(False), generator).eval()
+    return quant.calibrate_(model, problem.augment.normalise(problem.retain.pixels[:calibrated_on]))
 
 
 # One rate is published, with another optimizer: FT's range.

@@ -1,15 +1,16 @@
 """The signature that every method shares, and the values that go through it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeVar
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from core.data import Images, Scenario, Transform
 from core.errors import BadInput
+from core.lazy import Tensor, nn, torch
 from core.train import NOTHING, Around, OnEpoch, Params, TrainParams
 from core.unlearn.hooks import Hook
 from core.unlearn.passes import Passes, both_sets

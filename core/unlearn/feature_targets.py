@@ -1,12 +1,12 @@
 """Where features of images to forget are moved to: places that only retained images say anything about."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
 from core.data import Images
+from core.lazy import Tensor, torch
 
 Target = Literal["mean", "pair", "centroid"]
 

@@ -1,11 +1,11 @@
 """FT: fine-tune the original on the retained data and let it forget the rest by itself."""
 
+from __future__ import annotations
+
 import copy
 
-import torch
-from torch import nn
-
 from core.data import batches
+from core.lazy import nn, torch
 from core.train import OnEpoch, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.gradient_norms import gradient_probe

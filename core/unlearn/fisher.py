@@ -1,12 +1,11 @@
 """Diagonals of the Fisher matrix: how much each single parameter matters to the outputs on some images."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from core.data import Batch
+from core.lazy import F, Tensor, nn, torch
 from core.unlearn.parameters import Vector, filled
 
 Losses = Callable[[Tensor, Tensor], Tensor]  # logits BK, labels B -> losses, B first

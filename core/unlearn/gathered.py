@@ -1,9 +1,10 @@
 """Which batches hold the images to forget: amnesiac unlearning undoes every batch that does."""
 
+from __future__ import annotations
+
 import math
 
-import torch
-from torch import Tensor
+from core.lazy import Tensor, torch
 
 
 def gathered(order_N: Tensor, sensitive_N: Tensor, size: int, share: float, own: torch.Generator) -> Tensor:

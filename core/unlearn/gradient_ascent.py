@@ -1,11 +1,11 @@
 """GA: climb the loss of the forget set (Graves et al. 2021; Thudi et al. 2022)."""
 
+from __future__ import annotations
+
 import copy
 
-import torch
-from torch import Tensor, nn
-
 from core.data import Batch, batches
+from core.lazy import Tensor, nn, torch
 from core.train import LearningRate, OnEpoch, Positive, cross_entropy, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.gradient_norms import gradient_probe

@@ -1,14 +1,13 @@
 """How large the gradients of a data set are: the measurement behind adaptive gradient reweighting."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
+from core import quant
 from core.data import Batch, Images, plain_batches
-from core.quant import quantizer_parameters
+from core.lazy import F, Tensor, nn, torch
 from core.train import EpochFacts, Forward, Precision, autocast, plain
 from core.unlearn.base import Problem, UnlearnParams
 from core.unlearn.parameters import normalisation_parameters
@@ -81,7 +80,9 @@ def gradient_probe(
 
 
 def _measured_parameters(model: nn.Module, over: NormOver) -> list[nn.Parameter]:
-    apart = quantizer_parameters(model) | normalisation_parameters(model) if over == "weights" else set()
+    apart = (
+        quant.quantizer_parameters(model) | normalisation_parameters(model) if over == "weights" else set()
+    )
     return [p for name, p in model.named_parameters() if p.requires_grad and name not in apart]
 
 

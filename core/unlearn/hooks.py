@@ -5,14 +5,14 @@ Most methods take any trained network. Some need one that was trained for them: 
 trained once for each setting of the hook, by the same loop and from the same random numbers as any other.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor, nn
-
 from core.data import Batch, Images, Transform
+from core.lazy import Tensor, nn, torch
 from core.train import Memory
 
 Setting = Mapping[str, Any]

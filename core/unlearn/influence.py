@@ -7,18 +7,18 @@ F_r the empirical Fisher of the retain set. Deliberate deviation from the publis
 gradients, which is what the full recursion would converge to.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable, Iterator
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional as F
 
+from core import quant
 from core.data import Batch, Images, plain_batches
 from core.errors import Diverged
-from core.quant import keep_valid_
+from core.lazy import F, Tensor, nn, no_grad, torch
 from core.train import OnEpoch, Params
 from core.unlearn.base import Method, Problem, Range
 from core.unlearn.parameters import Vector, filled, moved_parameters
@@ -98,12 +98,12 @@ def _update(
     )
 
 
-@torch.no_grad()
+@no_grad
 def _apply(model: nn.Module, moved: Vector, update: Vector, alpha: float) -> None:
     if not all(bool(torch.isfinite(u).all()) for u in update):
         raise Diverged("the influence update is not finite")
     torch._foreach_add_(moved, update, alpha=alpha)
-    keep_valid_(model)
+    quant.keep_valid_(model)
 
 
 def forget_direction(forget_sum: Vector, retain_sum: Vector, n_forget: int, n_retain: int) -> Vector:

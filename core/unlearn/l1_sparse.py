@@ -1,14 +1,15 @@
 """l1-sparse: fine-tune on the retained data under a fading L1 penalty (Jia et al. 2023)."""
 
+from __future__ import annotations
+
 import copy
 from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import nn
 
+from core import quant
 from core.data import batches
-from core.quant import quantizer_parameters
+from core.lazy import nn, torch
 from core.train import OnEpoch, fit
 from core.unlearn.base import Method, Problem, Range, UnlearnParams
 from core.unlearn.gradient_norms import gradient_probe
@@ -67,7 +68,7 @@ def l1_sparse(
 
 
 def _penalised(model: nn.Module, params: L1Params) -> list[nn.Parameter]:
-    quantizers = set() if params.penalise_quantizers else quantizer_parameters(model)
+    quantizers = set() if params.penalise_quantizers else quant.quantizer_parameters(model)
     norms = set() if params.penalise_norms else normalisation_parameters(model)
     return [p for name, p in model.named_parameters() if name not in quantizers | norms]
 

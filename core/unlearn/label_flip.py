@@ -4,12 +4,12 @@ Every image to forget gets one wrong label, once, and training goes on with all 
 Each update moves only a share of every layer's entries (`PartialUpdates`), which is to spare the retained data.
 """
 
+from __future__ import annotations
+
 import copy
 
-import torch
-from torch import nn
-
 from core.data import batches, concat
+from core.lazy import nn, torch
 from core.train import OnEpoch, Positive, fit
 from core.unlearn.base import Method, Problem, Range
 from core.unlearn.gradient_norms import gradient_probe

@@ -1,5 +1,7 @@
 """The methods. Adding one is a file with its function and `METHOD`, and a line here."""
 
+from __future__ import annotations
+
 from core.errors import BadInput, unknown
 from core.unlearn import (
     amnesiac,

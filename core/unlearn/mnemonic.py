@@ -8,17 +8,18 @@ backward pass for each class. Algorithm 2 prints the gradient without its square
 square it, and so does this.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
+from core import quant
 from core.data import Batch, batches
 from core.errors import BadInput, Diverged
-from core.quant import keep_valid_
+from core.lazy import Tensor, nn, no_grad, torch
 from core.train import OnEpoch, Params
 from core.unlearn.base import CLASS_WISE, Method, Problem, Range
 from core.unlearn.fisher import batch_fisher
@@ -144,7 +145,7 @@ def layer_step(eta: Tensor, lambda1: float, lambda2: float) -> Tensor:
     return (lambda2 / eta.max()).clamp(max=lambda1)
 
 
-@torch.no_grad()
+@no_grad
 def _better_sign_(
     model: nn.Module, moved: Named, steps: Named, codes_KCHW: Tensor, gone: Tensor
 ) -> dict[str, float]:
@@ -156,7 +157,7 @@ def _better_sign_(
         model.load_state_dict(before)
         for name, parameter in moved.items():
             parameter.add_(steps[name], alpha=sign)
-        keep_valid_(model)
+        quant.keep_valid_(model)
         scores[sign] = code_scores(model, codes_KCHW, gone)
         states[sign] = {name: t.clone() for name, t in model.state_dict().items()}
     sign = 1 if sum(scores[1]) > sum(scores[-1]) else -1

@@ -3,12 +3,12 @@
 As the document does with pretrained networks. Unlike `mnemonic`, this reads the data once more.
 """
 
+from __future__ import annotations
+
 import copy
 
-import torch
-from torch import nn
-
 from core.data import concat
+from core.lazy import nn, torch
 from core.train import LearningRate, OnEpoch, fit
 from core.unlearn.base import CLASS_WISE, Method, Problem, Range, UnlearnParams
 from core.unlearn.gradient_norms import gradient_probe

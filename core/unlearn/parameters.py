@@ -1,25 +1,25 @@
 """Which parameters are of which kind, where a method treats the kinds differently; and vectors of them."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from core import quant
+from core.lazy import Tensor, nn, torch
 
-from core.quant import quantizer_parameters
-
-NORMALISATION = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 Vector = list[Tensor]  # one tensor per parameter that may move
 
 
 def normalisation_parameters(model: nn.Module) -> set[str]:
     """Names of the scales and biases of normalisation layers."""
-    layers = ((name, m) for name, m in model.named_modules() if isinstance(m, NORMALISATION))
+    kinds = nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm | nn.LayerNorm
+    layers = ((name, m) for name, m in model.named_modules() if isinstance(m, kinds))
     return {f"{name}.{inner}" for name, m in layers for inner, _ in m.named_parameters()}
 
 
 def moved_parameters(model: nn.Module, move_quantizers: bool) -> dict[str, nn.Parameter]:
     """What an edit of the weights moves: every parameter, without those of quantizers unless they are to."""
-    spared = set() if move_quantizers else quantizer_parameters(model)
+    spared = set() if move_quantizers else quant.quantizer_parameters(model)
     return {name: p for name, p in model.named_parameters() if name not in spared}
 
 

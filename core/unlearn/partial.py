@@ -1,13 +1,14 @@
 """Layer-wise partial updates: each step moves only a share of every layer's entries (Gogineni & Nadimi 2024)."""
 
+from __future__ import annotations
+
 import math
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
-from core.quant import quantizer_parameters
+from core import quant
+from core.lazy import Tensor, nn, no_grad, torch
 from core.unlearn.base import UnlearnParams
 from core.unlearn.parameters import normalisation_parameters
 
@@ -41,14 +42,14 @@ class PartialUpdates:
         apart = set()
         if params.partly == "weights":
             biases = {name for name, p in model.named_parameters() if p.dim() < 2}
-            apart = biases | quantizer_parameters(model) | normalisation_parameters(model)
+            apart = biases | quant.quantizer_parameters(model) | normalisation_parameters(model)
         self.named = {name: p for name, p in model.named_parameters() if name not in apart}
         self.params, self.seed = params, generator.initial_seed()
         self.epoch = -1
         self.free: dict[str, Tensor] = {}  # 1 where an entry may move, in the parameter's type
         self.before: list[Tensor] = []
 
-    @torch.no_grad()
+    @no_grad
     def mask_gradients(self, epoch: int) -> None:
         """Before a step: chooses the entries where it is time to, and zeroes the others' gradients."""
         first, self.epoch = epoch != self.epoch, epoch
@@ -61,7 +62,7 @@ class PartialUpdates:
         graded = [(p.grad, self.free[name]) for name, p in self.named.items() if p.grad is not None]
         torch._foreach_mul_([grad for grad, _ in graded], [free for _, free in graded])
 
-    @torch.no_grad()
+    @no_grad
     def hold_others(self) -> None:
         """After a step: puts back what may not move; at weights 0 and 1 the interpolation is exact."""
         now: list[Tensor] = list(self.named.values())

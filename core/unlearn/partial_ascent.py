@@ -4,13 +4,13 @@ Each update moves only a share of every layer's entries (`PartialUpdates`). At a
 number.
 """
 
+from __future__ import annotations
+
 import copy
 from typing import Literal
 
-import torch
-from torch import nn
-
 from core.data import batches, concat
+from core.lazy import nn, torch
 from core.train import LearningRate, OnEpoch, Positive, fit
 from core.unlearn.base import Method, Problem, Range
 from core.unlearn.gradient_ascent import ascent_loss

@@ -4,17 +4,17 @@ The equations leave some things open and the published code departs from them (s
 defaults here are the equations under their plainest reading, `released` is the code.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable, Iterator
 from typing import Annotated, Literal, Self, TypeVar
 
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from core.data import Batch, Images, batches, plain_batches
 from core.errors import BadInput
+from core.lazy import F, Tensor, nn, no_grad, torch
 from core.train import EpochFacts, OnEpoch, cross_entropy, fit, fixed_size
 from core.unlearn.base import Method, Problem, Range, UnlearnParams
 from core.unlearn.gradient_norms import Norm, NormOver, gradient_norm, gradient_probe
@@ -104,7 +104,7 @@ def weighted_mean(logits_BK: Tensor, batch: Batch) -> Tensor:
     return (losses_B * batch.weights).sum() / total
 
 
-@torch.no_grad()
+@no_grad
 def _similar_to_forget(
     model: nn.Module, problem: Problem, params: QMULParams, generator: torch.Generator
 ) -> Tensor:

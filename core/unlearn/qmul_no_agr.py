@@ -1,5 +1,7 @@
 """Q-MUL without Adaptive Gradient Reweighting (the paper, table 2): similar labels, fixed weights."""
 
+from __future__ import annotations
+
 from core.unlearn import qmul
 from core.unlearn.base import Method
 from core.unlearn.passes import both_sets, relabelled

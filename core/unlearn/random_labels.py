@@ -1,14 +1,14 @@
 """RL: train on everything, with random labels on the forget set (Golatkar et al. 2020)."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterator
 from itertools import chain
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
-
 from core.data import Batch, Images, batches, concat
+from core.lazy import Tensor, nn, torch
 from core.train import OnEpoch, TrainParams, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.gradient_norms import gradient_probe

@@ -1,14 +1,13 @@
 """Retrain: train from scratch on the retained data alone, the reference every method is measured against."""
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterator
 
-import torch
-from torch import nn
-
+from core import models, quant
 from core.data import Batch, Images, Transform, batches
-from core.models import initialise_
-from core.quant import calibrate_
+from core.lazy import nn, torch
 from core.train import NOTHING, Around, LearningRate, OnEpoch, Positive, TrainParams, fit
 from core.unlearn.base import Method, Problem
 from core.unlearn.hooks import Participant
@@ -41,9 +40,9 @@ def train_from_scratch(
     stay what they are, those of a file say, to be trained further.
     """
     if not pretrained:
-        initialise_(model, generator)
+        models.initialise_(model, generator)
     first = images.select(torch.randperm(len(images), generator=generator)[: params.batch_size])
-    calibrate_(model, transform.normalise(first.pixels))
+    quant.calibrate_(model, transform.normalise(first.pixels))
 
     def passes(epoch: int) -> Iterator[Batch]:
         if part is not None:

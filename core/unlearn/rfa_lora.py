@@ -7,20 +7,21 @@ The paper's text at hand leaves the losses and t open; these are the plainest, t
 before the fake quantizers and are merged in the end: the network that leaves has the original's layers.
 """
 
+from __future__ import annotations
+
 import copy
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
+from core import models
 from core.data import Batch, Images, batches, concat, plain_batches
+from core.lazy import Tensor, nn, no_grad, torch
 from core.train import Around, EpochFacts, LearningRate, OnEpoch, Positive, autocast, fit, plain
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.feature_targets import Target, Targets, feature_targets
 from core.unlearn.gradient_norms import gradient_probe
-from core.unlearn.low_rank import add_low_rank_, merged, weighted_layers
 from core.unlearn.passes import both_sets
 
 
@@ -46,32 +47,6 @@ class RFAParams(UnlearnParams):
     aligned: Positive = 1
 
 
-class Features(nn.Module):
-    """A network whose output are its features, BD, and which stays in eval mode whatever it is told."""
-
-    def __init__(self, model: nn.Module, aligned: int) -> None:
-        super().__init__()
-        self.model = model
-        self._inputs: list[Tensor] = []
-        for layer in list(weighted_layers(model).values())[-aligned:]:
-            layer.register_forward_pre_hook(self._keep)
-        self.train()
-
-    def train(self, _mode: bool = True) -> "Features":
-        """Eval mode: statistics of normalisation layers neither move nor change with the batch."""
-        return super().train(False)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """The aligned layers' inputs side by side, float32."""
-        self._inputs.clear()
-        self.model(x_BCHW)
-        return torch.cat([x.float() for x in self._inputs], 1)
-
-    def _keep(self, _layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        x = inputs[0]
-        self._inputs.append(x.flatten(2).mean(2) if x.dim() > 2 else x)
-
-
 def rfa_lora(
     problem: Problem, params: RFAParams, generator: torch.Generator, on_epoch: OnEpoch | None = None
 ) -> nn.Module:
@@ -80,11 +55,11 @@ def rfa_lora(
     Tells `trainable`, the share of parameters that trained, with the first epoch. Never compiled: the features
     are read by hooks.
     """
-    before = Features(copy.deepcopy(problem.model).requires_grad_(False), params.aligned)
+    before = models.Features(copy.deepcopy(problem.model).requires_grad_(False), params.aligned)
     targets = _targets(problem, params, before, int(torch.randint(2**62, (), generator=generator)))
     model = copy.deepcopy(problem.model)
-    trainable = add_low_rank_(model, params.rank, params.alpha, generator)
-    features = Features(model, params.aligned)
+    trainable = models.add_low_rank_(model, params.rank, params.alpha, generator)
+    features = models.Features(model, params.aligned)
     images = _marked(problem, params, targets)
     probe = gradient_probe(model, problem, params)
 
@@ -106,7 +81,7 @@ def rfa_lora(
         on_epoch=on_epoch,
         around=_around_features(problem.around, model),
     )
-    return merged(model, copy.deepcopy(problem.model).eval())
+    return models.merged(model, copy.deepcopy(problem.model).eval())
 
 
 def _around_features(around: Around, model: nn.Module) -> Around:
@@ -135,10 +110,10 @@ def _marked(problem: Problem, params: RFAParams, targets: Targets) -> Images:
     return concat(forget, kept.weighted(params.retain_weight * (n_f + n_r) / n_r))
 
 
-def _targets(problem: Problem, params: RFAParams, before: Features, seed: int) -> Targets:
+def _targets(problem: Problem, params: RFAParams, before: models.Features, seed: int) -> Targets:
     """From plain images in float32; the same for all trials of a search."""
 
-    @torch.no_grad()
+    @no_grad
     def seen(images: Images) -> Tensor:
         passes = plain_batches(images, params.batch_size, problem.augment)
         return torch.cat([before(batch.images) for batch in passes])

@@ -1,15 +1,15 @@
 """SalUn: random labels, but only salient weights may move (Fan et al. 2024)."""
 
+from __future__ import annotations
+
 import copy
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional as F
 
+from core import quant
 from core.data import plain_batches
-from core.quant import quantizer_parameters
+from core.lazy import F, Tensor, nn, no_grad, torch
 from core.train import EpochFacts, OnEpoch, fit
 from core.unlearn.base import Method, Problem, Range
 from core.unlearn.gradient_norms import gradient_probe
@@ -72,7 +72,7 @@ def movable(problem: Problem, params: SalUnParams, generator: torch.Generator) -
     """The mask of the problem, with quantizers in or out of the ranking."""
     key = ("salun", params.batch_size, params.mask_augmented, generator.initial_seed())
     gradients = problem.once(key, lambda: forget_gradient(problem, params, generator))
-    free = quantizer_parameters(problem.model) if params.mask_quantizers == "free" else set()
+    free = quant.quantizer_parameters(problem.model) if params.mask_quantizers == "free" else set()
     ranked = {name: grad for name, grad in gradients.items() if name not in free}
     ones = {name: torch.ones_like(gradients[name], dtype=torch.bool) for name in free}
     return saliency_mask(ranked, params.fraction) | ones
@@ -80,7 +80,7 @@ def movable(problem: Problem, params: SalUnParams, generator: torch.Generator) -
 
 def masked_quantizers(model: nn.Module, mask: Mask) -> EpochFacts:
     """The fact `masked_quantizers`: share (0-1) of quantizer parameters that may not move, if there are any."""
-    entries = [mask[name].flatten() for name in sorted(quantizer_parameters(model))]
+    entries = [mask[name].flatten() for name in sorted(quant.quantizer_parameters(model))]
     return {"masked_quantizers": 1 - float(torch.cat(entries).float().mean())} if entries else {}
 
 
@@ -132,7 +132,7 @@ class _Limits:
         ]
         torch._foreach_mul_([grad for grad, _ in pairs], [free for _, free in pairs])
 
-    @torch.no_grad()
+    @no_grad
     def hold_masked(self) -> None:
         """Puts what may not move back; at weights 0 and 1 the interpolation is exact."""
         torch._foreach_lerp_(self._parameters, self._start, self._frozen)

@@ -6,17 +6,17 @@ The teacher is the original, the student starts from it. With K = T² KL(teacher
 Not here: SCRUB+R, which rewinds to an earlier epoch by the error on held-out images.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from core.data import Batch, batches
+from core.lazy import F, Tensor, nn, torch
 from core.train import LearningRate, OnEpoch, Positive, autocast, fit
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.gradient_norms import gradient_probe

@@ -6,15 +6,16 @@ not pin down is blurred, and with it, one hopes, what came from the others. One 
 stays broken. Quantizers' steps stay, so that noise below half a step changes no integer weight.
 """
 
+from __future__ import annotations
+
 import copy
 from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
+from core import quant
 from core.data import plain_batches
-from core.quant import keep_valid_
+from core.lazy import Tensor, nn, no_grad, torch
 from core.train import OnEpoch, Params
 from core.unlearn.base import Method, Problem, Range
 from core.unlearn.fisher import expected_losses, sampled_fisher
@@ -66,7 +67,7 @@ def sfdn(
         _blur_(p, f, params, generator, name in last, lost)
         for (name, p), f in zip(named.items(), fisher, strict=True)
     ]
-    keep_valid_(model)
+    quant.keep_valid_(model)
     if on_epoch is not None:
         on_epoch(0, {"noise_norm": float(torch.stack(squares).sum().sqrt())})
     return model
@@ -93,7 +94,7 @@ def noise_variance(fisher: Tensor, params: SFDNParams, last: bool) -> Tensor:
     return variance * params.boost if last or variance.dim() < 2 else variance
 
 
-@torch.no_grad()
+@no_grad
 def _blur_(
     p: Tensor, fisher: Tensor, params: SFDNParams, generator: torch.Generator, last: bool, lost: list[int]
 ) -> Tensor:

@@ -1,11 +1,12 @@
 """What the trials of one problem have in common: computed by the first that needs it."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-import torch
-
+from core.lazy import torch
 from core.train import compile_seconds
 
 T = TypeVar("T")

@@ -1,7 +1,8 @@
 """Similar Labels: which wrong class an image to forget is trained on (the paper, section 4.1)."""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
+
+from core.lazy import Tensor, torch
 
 
 def similar_labels(probabilities_NK: Tensor, labels_N: Tensor) -> Tensor:

@@ -7,15 +7,16 @@ No step is trained, so nothing is repaired afterwards. On a quantized network th
 stay: a weight changes only if it crosses a rounding boundary, and a dampened one usually does, towards the code 0.
 """
 
+from __future__ import annotations
+
 import copy
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
-from torch import nn
 
+from core import quant
 from core.data import Images, concat, plain_batches
-from core.quant import keep_valid_
+from core.lazy import nn, no_grad, torch
 from core.train import OnEpoch, Params
 from core.unlearn.base import Method, Problem, Range
 from core.unlearn.fisher import batch_fisher, label_losses, sampled_fisher
@@ -70,13 +71,13 @@ def ssd(
     # α and λ are all that the trials of a search differ in
     key = ("ssd", params.model_dump_json(exclude={"alpha", "dampening"}), seed)
     dampened = dampen_(moved, *problem.once(key, measured), params.alpha, params.dampening)
-    keep_valid_(model)
+    quant.keep_valid_(model)
     if on_epoch is not None:
         on_epoch(0, {"dampened": dampened})
     return model
 
 
-@torch.no_grad()
+@no_grad
 def dampen_(moved: Vector, forget: Vector, reference: Vector, alpha: float, dampening: float) -> float:
     """Multiplies every selected entry by β = min(λ I_D / I_f, 1), in place; returns the share (0-1) selected."""
     selected = []

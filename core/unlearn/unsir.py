@@ -6,16 +6,16 @@ knew of it; training on the sample alone then repairs the rest. Of what is to be
 has to be a whole one.
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Iterator
 from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional as F
 
 from core.data import Batch, Images, Transform, batches
+from core.lazy import F, nn, torch
 from core.train import LearningRate, OnEpoch, Positive, fit
 from core.unlearn.base import CLASS_WISE, Method, Problem, UnlearnParams, lr_range
 from core.unlearn.gradient_norms import gradient_probe

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from rich.console import Console
 
+from core.gpu import gpu_name
 from orchestrator.cli.plan_tree import make_tree, shown_depth, tree_view
 from orchestrator.cli.printing import say_facts
 from orchestrator.plan import Plan, expected
@@ -79,7 +79,7 @@ def cost_from_rows(
     They are a GPU's if there is one, or if the grid is made for one and nobody insists on CPUs.
     """
     made_for_gpu = spec.needs_gpu and not allow_cpu
-    gpu = spec.resources.device != "cpu" and (made_for_gpu or torch.cuda.is_available())
+    gpu = spec.resources.device != "cpu" and (made_for_gpu or gpu_name() is not None)
     cost = CostModel(pace_of("cuda" if gpu else "cpu"), spec.data.limit)
     trained = (row for row in rows if row["key"] in grid.nodes and row["status"] == "done")
     for row in itertools.islice((row for row in trained if row["kind"] in TRAINING), _OBSERVED):

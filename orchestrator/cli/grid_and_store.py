@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from core import models
 from core.errors import BadInput
-from core.models import check_digest, check_weights_of
+from core.models import check_digest
 from orchestrator import environment
 from orchestrator.results import known_grids
 from orchestrator.spec import GridSpec, grid_spec, with_overrides
@@ -31,7 +32,7 @@ def _check_weights(spec: GridSpec) -> None:
         if path.exists():
             check_digest(path, file.sha256)
             for quant in spec.quant_specs(arch):
-                check_weights_of(arch, path, width=spec.width(arch), quant=quant)
+                models.check_weights_of(arch, path, width=spec.width(arch), quant=quant)
 
 
 def _opened(

@@ -4,10 +4,10 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from core.errors import BadInput
+from core.lazy import torch
 from orchestrator import environment
 from orchestrator.cli.estimate import cost_model, plan_facts, print_plan
 from orchestrator.cli.options import FAILED, Options

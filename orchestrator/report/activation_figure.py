@@ -1,10 +1,12 @@
 """Images and maps in labelled rows, as one picture file."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from torch import Tensor
+from core.lazy import Tensor
 
 FORMATS = ("png", "pdf", "svg")
 COLOURS = "viridis"  # as even to the eye as the numbers are, also in grey and without red or green

@@ -1,12 +1,12 @@
 """Models out of a store: originals, Retrains and what a selection chose."""
 
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import Any
 
 from core import checkpoint
 from core.errors import BadInput, unknown
+from core.lazy import nn, torch
 from orchestrator import environment
 from orchestrator.plan import Cell, expand, make_plan
 from orchestrator.results import known_grids

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-
 from core.errors import BadInput
+from core.lazy import torch
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Runs a node: its kind's function, then one commit."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 
-import torch
-
+from core.lazy import torch
 from core.train import keep_freed_memory
 from tasks.job import Job, Place
 from tasks.node import TRAINING, Kind, Node

@@ -1,10 +1,11 @@
 """A failure is a value: what kind it was, in one line, with its traceback in the store."""
 
+from __future__ import annotations
+
 import traceback
 
-import torch
-
 from core.errors import BadInput, Diverged
+from core.lazy import torch
 from tasks.errors import Unavailable
 from tasks.job import FailureKind, Job, Outcome
 from tasks.nodes import warm

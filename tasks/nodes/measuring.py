@@ -1,9 +1,11 @@
 """Nodes that measure and choose, from stored predictions; they never need an accelerator."""
 
+from __future__ import annotations
+
 import numpy as np
-import torch
 
 from core.errors import BadInput
+from core.lazy import torch
 from core.metrics import FIGURES, OUTPUTS, Predictions, average_gap, outputs, predictions, svc_mia
 from tasks.job import Place
 from tasks.node import Node

@@ -1,5 +1,7 @@
 """Where a row comes from: the node's coordinates, the code, the hardware and the time."""
 
+from __future__ import annotations
+
 import json
 import os
 import platform
@@ -7,8 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-
+from core.lazy import torch
 from tasks.job import Job
 from tasks.record import Record
 

@@ -1,11 +1,11 @@
 """The clock of a method's run time (RTE): it stands still while something else is done."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 
-import torch
-from torch import nn
-
+from core.lazy import nn, torch
 from core.train import AfterEpoch, EpochFacts, compile_seconds
 
 

@@ -1,19 +1,19 @@
 """Nodes that train: originals, retrains and trials; and the data node that comes before them."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from core import checkpoint
+from core import checkpoint, quant
 from core.data import Images, pool_indices
 from core.errors import BadInput, Diverged
+from core.lazy import Tensor, nn, torch
 from core.metrics import OUTPUTS, RetainSample, outputs, predictions
-from core.quant import flip_rate, quantizer_faults, step_drift, weight_codes
 from core.train import Around, Forward, plain
 from core.unlearn import METHODS, Participant, Problem, RetrainParams, Shared, Training, train_from_scratch
 from tasks.job import Place
@@ -149,8 +149,8 @@ def _unlearn(
     result.files[OUTPUTS] = outputs.pack(outputs.sampled(unlearned, sets, data.transform))
     result.row["epochs"] = partial.until or inputs["params"].get("epochs")
     if node.kind == "trial":
-        result.row["flip_rate"] = flip_rate(weight_codes(model), weight_codes(unlearned))
-        result.row["step_drift"] = step_drift(model, unlearned)
+        result.row["flip_rate"] = quant.flip_rate(quant.weight_codes(model), quant.weight_codes(unlearned))
+        result.row["step_drift"] = quant.step_drift(model, unlearned)
     return result
 
 
@@ -164,7 +164,7 @@ def _remaining(test: Images, inputs: Mapping[str, Any]) -> Images:
 def _model_result(
     model: nn.Module, data: warm.DeviceData, seconds: float, curve: Curve, forward: Forward
 ) -> Result:
-    faults = quantizer_faults(model)
+    faults = quant.quantizer_faults(model)
     if faults:
         raise Diverged("; ".join(f"quantizer {name}: {why}" for name, why in sorted(faults.items())[:3]))
     seen = {

@@ -3,19 +3,19 @@
 Each cache holds the last few of its kind; a slot that gets nodes of one affinity in a row loads nothing twice.
 """
 
+from __future__ import annotations
+
 import json
 import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
-
-from core import checkpoint
+from core import checkpoint, models
 from core.data import Images, Limit, Scenario, Split, Transform, load, split
 from core.errors import BadInput
-from core.models import build, check_digest
+from core.lazy import Tensor, nn, torch
+from core.models import check_digest
 from core.quant import QuantSpec
 from core.train import Forward, compiled, plain
 from core.unlearn import Memory, Shared
@@ -128,7 +128,7 @@ def first_model(
 def _built(
     inputs: dict[str, Any], classes: int, generator: torch.Generator, weights: Path | None = None
 ) -> nn.Module:
-    return build(
+    return models.build(
         inputs["arch"],
         classes,
         generator=generator,

@@ -1,15 +1,16 @@
 """scikit-learn's 1,797 handwritten digits: no file, no network; the data set of quick runs and tests."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from core.data.readers.source import Arrays, Images, Source, checked_labels
 from core.data.subset import stratified
+from core.lazy import F, torch
 
 TEST = 360  # a fifth
 BRIGHTEST = 16  # the images hold 0..16

@@ -5,10 +5,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import BadInput
+from core.gpu import gpu_name
 from core.models import model_info
 from core.network_costs import megamacs
 
@@ -142,7 +142,7 @@ def pace_of(device: Device, file: Path = FILE) -> Pace:
     found = [pace for pace in read_paces(file) if pace.device == device]
     if not found:
         return as_in_the_paper(pace_of("cpu", file))
-    here = torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else None
+    here = gpu_name() if device == "cuda" else None
     pace = next((p for p in found if p.hardware == here), found[-1])
     unit = "one core of " if device == "cpu" else ""
     words = f"at the pace of {unit}{pace.hardware}, measured on {pace.measured}"

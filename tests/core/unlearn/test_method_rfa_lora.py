@@ -8,6 +8,8 @@ import torch
 
 from core.data.loader import Batch
 from core.models import MODELS, build
+from core.models.features import Features
+from core.models.low_rank import LARGEST_SHARE, add_low_rank_, layer_rank, merged, weighted_layers
 from core.quant import QuantSpec
 from core.quant.export import weight_codes
 from core.unlearn.feature_targets import (
@@ -17,8 +19,7 @@ from core.unlearn.feature_targets import (
     nearest_centroid,
     of_another_class,
 )
-from core.unlearn.low_rank import LARGEST_SHARE, add_low_rank_, layer_rank, merged, weighted_layers
-from core.unlearn.rfa_lora import Features, RFAParams, alignment_loss, rfa_lora
+from core.unlearn.rfa_lora import RFAParams, alignment_loss, rfa_lora
 from tests.core.toy_problem import (
     AUGMENTING,
     CLASSES,

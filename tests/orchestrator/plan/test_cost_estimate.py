@@ -143,7 +143,7 @@ def test_the_papers_gpu_takes_its_22_minutes_and_a_cpus_proportions():
 
 
 def test_a_measured_gpu_takes_the_papers_place(tmp_path, monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("orchestrator.plan.costs.paces.gpu_name", lambda: None)
     file = tmp_path / "paces.json"
     write_pace(made_pace(), file)
     found = lambda device: pace_of.__wrapped__(device, file)  # noqa: E731
@@ -152,8 +152,7 @@ def test_a_measured_gpu_takes_the_papers_place(tmp_path, monkeypatch):
     write_pace(made_pace(hardware="H200", device="cuda", measured="2026-03-01"), file)
     write_pace(made_pace(hardware="A100", device="cuda", measured="2026-02-01"), file)
     assert found("cuda").hardware == "H200"
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "A100")
+    monkeypatch.setattr("orchestrator.plan.costs.paces.gpu_name", lambda: "A100")
     assert found("cuda").hardware == "A100"
     write_pace(made_pace(measured="2026-04-01"), file)
     assert [(p.hardware, p.measured) for p in read_paces(file)] == [
