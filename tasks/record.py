@@ -151,5 +151,7 @@ def to_parquet(record: Record) -> bytes:
 
 def from_parquet(data: bytes) -> list[dict[str, Any]]:
     """The rows of a part; pyarrow.ArrowInvalid (or another ArrowException) if the bytes are not one."""
-    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data), page_checksum_verification=True).to_pylist()
+    rows: list[dict[str, Any]] = (
+        pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read().to_pylist()
+    )
     return rows

@@ -11,11 +11,11 @@ from core.lazy import torch
 from orchestrator import environment
 from orchestrator.cli.estimate import cost_model, plan_facts, print_plan
 from orchestrator.cli.options import FAILED, Options
-from orchestrator.cli.outcome import failure_lines, look_further, outcome_line, retry_lines
+from orchestrator.cli.outcome import failure_lines, look_further, outcome_line, report_files, retry_lines
 from orchestrator.cli.printing import say_json, say_lines, say_sentences
 from orchestrator.plan import Frontier, Plan, State, expand, make_plan
 from orchestrator.plan.costs import CostModel, compiled_archs
-from orchestrator.report import Against, Found, print_found, read_grid, write_report
+from orchestrator.report import print_found, read_grid
 from orchestrator.results import data_remarks, known_grids
 from orchestrator.run import Clock, Driver, Progress, Summary, maintenance
 from orchestrator.spec import GridSpec
@@ -245,21 +245,6 @@ def _ending_lines(grid: Plan, store: Store, summary: Summary, files: str) -> lis
     lines += summary.warnings
     lines += [f"report {files}"] if files.startswith("needs ") else []
     return [*lines, outcome_line(summary)]
-
-
-def report_files(
-    spec: GridSpec,
-    grid: Plan,
-    store: Store,
-    warnings: list[str],
-    found: Found,
-    against: Against | None = None,
-) -> str:
-    """Writes the report; returns where its page lies, or what is missing to write one."""
-    try:
-        return write_report(store, spec, grid, warnings, found, against).html
-    except ModuleNotFoundError as error:
-        return f"needs {error.name}: run `report --store {store.uri}` where it is installed"
 
 
 def _mirror(spec: GridSpec, grid: Plan, store: Store, console: Console) -> Mirror:

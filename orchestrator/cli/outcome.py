@@ -1,18 +1,22 @@
-"""What a command leaves on the screen at its end: what failed, how to go on, and where to look further."""
+"""What a command leaves at its end: the report, and on the screen what failed, how to go on, where to look."""
+
+from __future__ import annotations
 
 import shlex
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from orchestrator import report
 from orchestrator.cli.printing import nearby
-from orchestrator.run import Summary
+from orchestrator.plan import Plan
 from orchestrator.spec import GridSpec
 from tasks import Record
 from tasks.store import Store
 
 if TYPE_CHECKING:
-    from orchestrator.report import Found
+    from orchestrator.report import Against, Found
+    from orchestrator.run import Summary
 
 PAGE = "report/index.html"
 _OPEN = {"darwin": "open", "win32": "start"}.get(sys.platform, "xdg-open")
@@ -57,7 +61,7 @@ def _short(log: str) -> str:
     return f"{folder}/{name[:_DIGITS]}*"
 
 
-def missing_lines(found: "Found", store: Store) -> list[str]:
+def missing_lines(found: Found, store: Store) -> list[str]:
     """A line about a grid that is not whole: how much is there, and how to get the rest."""
     there = sum(entry.row is not None for entry in found.entries)
     if there == len(found.entries):
@@ -80,3 +84,18 @@ def retry_lines(failed: int, blocked: int, store: Store) -> list[str]:
     """How many failed, and how to try them again."""
     kept = f", {blocked} blocked by them" if blocked else ""
     return [f"{failed} failed{kept}; to try them again:", f"  {command('run', store, '--retry-failed')}"]
+
+
+def report_files(
+    spec: GridSpec,
+    grid: Plan,
+    store: Store,
+    warnings: list[str],
+    found: Found,
+    against: Against | None = None,
+) -> str:
+    """Writes the report; returns where its page lies, or what is missing to write one."""
+    try:
+        return report.write_report(store, spec, grid, warnings, found, against).html
+    except ModuleNotFoundError as error:
+        return f"needs {error.name}: run `report --store {store.uri}` where it is installed"

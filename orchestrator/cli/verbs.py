@@ -6,19 +6,16 @@ from typing import Any
 from rich.console import Console
 
 from core.errors import BadInput
+from core.lazy import Lazy
+from orchestrator import report as reporting, run, tracking
 from orchestrator.cli.estimate import plan_facts, print_plan
-from orchestrator.cli.launch import report_files, run
 from orchestrator.cli.options import FAILED, Options
-from orchestrator.cli.outcome import look_further, missing_lines
+from orchestrator.cli.outcome import look_further, missing_lines, report_files
 from orchestrator.cli.printing import say_json, say_lines, say_sentences
 from orchestrator.cli.status import print_standing, standing
-from orchestrator.cli.ui import ui
 from orchestrator.plan import expand, make_plan
-from orchestrator.report import compare_stores, export_charts, print_against, print_found, read_grid
 from orchestrator.results import data_remarks
-from orchestrator.run import maintenance
 from orchestrator.spec import GridSpec
-from orchestrator.tracking import Mirror, tracking_uri
 from tasks.store import Lease, Store
 
 
@@ -46,18 +43,18 @@ def status(spec: GridSpec, store: Store, options: Options, console: Console) -> 
 def report(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Writes the report from what the store holds now, and prints the tables."""
     grid = expand(make_plan(spec), store)
-    found = read_grid(store, spec, grid)
-    against = compare_stores(store, found, spec, options.against) if options.against else None
+    found = reporting.read_grid(store, spec, grid)
+    against = reporting.compare_stores(store, found, spec, options.against) if options.against else None
     files = report_files(spec, grid, store, data_remarks(store, grid), found, against)
-    charts = export_charts(store, found) if options.charts else []
+    charts = reporting.export_charts(store, found) if options.charts else []
     if options.as_json:
         facts: dict[str, Any] = {"report": files, "warnings": found.repairs, "older": sorted(found.older)}
         facts |= {"against": against.as_json()} if against else {}
         say_json(console, facts | ({"charts": charts} if options.charts else {}))
         return 0
-    print_found(console, found)
+    reporting.print_found(console, found)
     if against:
-        print_against(console, against)
+        reporting.print_against(console, against)
     console.print()
     say_sentences(console, missing_lines(found, store), "yellow")
     if files.startswith("needs "):
@@ -72,7 +69,7 @@ def compact(_spec: GridSpec, store: Store, options: Options, console: Console) -
     """Merges the rows of finished nodes into one file: on an object store, one to read instead of thousands."""
     say = Console(stderr=True) if options.as_json else console
     with Lease(store, warn=lambda line: say.print(line, style="yellow", soft_wrap=True)):
-        rows, merged = maintenance.compact(store)
+        rows, merged = run.maintenance.compact(store)
     if options.as_json:
         say_json(console, {"rows": rows, "merged": merged})
     else:
@@ -83,13 +80,13 @@ def compact(_spec: GridSpec, store: Store, options: Options, console: Console) -
 
 def sync(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Brings MLflow up to date with the store."""
-    uri = tracking_uri(spec, store)
+    uri = tracking.tracking_uri(spec, store)
     if uri is None:
         raise BadInput("a remote store needs --set tracking.uri=… for MLflow")
     lines: list[str] = []
     grid = expand(make_plan(spec), store)
     missing = len(grid.nodes.keys() - store.finished())
-    mirror = Mirror(uri, store, spec, grid, warn=lines.append)
+    mirror = tracking.Mirror(uri, store, spec, grid, warn=lines.append)
     written = mirror.sync()
     mirror.close()
     if lines:
@@ -107,11 +104,11 @@ def sync(spec: GridSpec, store: Store, options: Options, console: Console) -> in
 
 
 VERBS: dict[str, Callable[[GridSpec, Store, Options, Console], int]] = {
-    "run": run,
+    "run": Lazy("orchestrator.cli.launch:run"),
     "plan": plan,
     "status": status,
     "report": report,
     "compact": compact,
     "sync": sync,
-    "ui": ui,
+    "ui": Lazy("orchestrator.cli.ui:ui"),
 }

@@ -34,6 +34,7 @@ from orchestrator.report.tables import Table, build_tables
 from orchestrator.report.terminal_tables import print_tables
 from orchestrator.results import Entry, Row, as_table, compressed, groups, notice
 from orchestrator.spec import GridSpec, titles
+from tasks import SCHEMA
 from tasks.store import Store, public
 
 if TYPE_CHECKING:
@@ -174,8 +175,8 @@ def _address(store: Store, name: str) -> str:
 
 def _parquet(found: Found) -> bytes:
     newer = {key: one.now for key, one in found.older.items()}
-    column = pa.array([newer.get(row["key"]) for row in found.everything], pa.string())
-    return compressed(as_table(found.everything).append_column("superseded_by", column))
+    rows = [row | {"superseded_by": newer.get(row["key"])} for row in found.everything]
+    return compressed(as_table(rows, SCHEMA.append(pa.field("superseded_by", pa.string()))))
 
 
 @lru_cache

@@ -2,19 +2,31 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks import SCHEMA, Record, from_parquet, refuse_newer
 
+if TYPE_CHECKING:
+    import polars as pl
+
 Row = dict[str, Any]
 
 
-def as_table(rows: Sequence[Row]) -> pa.Table:
-    """Rows as one Arrow table of the declared schema."""
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+def as_table(rows: Sequence[Row], schema: pa.Schema = SCHEMA) -> pa.Table:
+    """Rows as one Arrow table of a schema, the declared one by default.
+
+    Through polars where it is installed: pyarrow loads pandas before it looks at the first Python value.
+    """
+    if not rows:
+        return pa.Table.from_batches([], schema)
+    try:
+        import polars as pl
+    except ModuleNotFoundError:
+        return pa.Table.from_pylist(rows, schema=schema)
+    return pl.DataFrame(rows, schema=_types(schema)).to_arrow().cast(schema)
 
 
 def compressed(table: pa.Table) -> bytes:
@@ -33,14 +45,21 @@ def read_at_once(sources: list[str] | io.BytesIO) -> list[Row] | None:
     try:
         import polars as pl
 
-        declared = pl.from_arrow(SCHEMA.empty_table())
-        assert isinstance(declared, pl.DataFrame)
         scan = pl.scan_parquet(
-            sources, schema=declared.schema, glob=False, missing_columns="insert", extra_columns="ignore"
+            sources, schema=_types(SCHEMA), glob=False, missing_columns="insert", extra_columns="ignore"
         )
         return scan.collect().to_dicts()
     except Exception:  # not installed, or a file is corrupt: whoever asks looks at each by itself
         return None
+
+
+def _types(schema: pa.Schema) -> "pl.Schema":
+    """The same columns for polars. Of no batches, since an empty column is a Python value to pyarrow, too."""
+    import polars as pl
+
+    empty = pl.from_arrow(pa.Table.from_batches([], schema))
+    assert isinstance(empty, pl.DataFrame)
+    return empty.schema
 
 
 def read_each(data: bytes) -> list[Row]:

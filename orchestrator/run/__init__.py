@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from core.door import door
 
 if TYPE_CHECKING:
+    from orchestrator.run import maintenance as maintenance
     from orchestrator.run.driver import Driver as Driver
     from orchestrator.run.outcomes import Clock as Clock, Summary as Summary
     from orchestrator.run.progress import Progress as Progress
