@@ -183,7 +183,7 @@ def test_the_inline_executor_needs_neither_ray_nor_mlflow_nor_polars(tiny, tmp_p
 
 
 def test_a_plan_that_insists_on_cpus_is_timed_on_cpus(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("orchestrator.cli.estimate.gpu_name", lambda: None)
 
     def words_of(*more):
         assert grid.main(["plan", "--recipe", "table7", "--store", str(tmp_path), *more]) == 0
