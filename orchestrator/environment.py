@@ -1,8 +1,11 @@
 """Where things live: the store, the data and the caches. The only reader of environment variables."""
 
+import atexit
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +21,11 @@ from tasks.nodes import data_folders
 
 STORE_VARIABLE, DATA_VARIABLE = "UNLEARN_GRID_STORE", "UNLEARN_GRID_DATA"
 MACHINES_VARIABLE = "UNLEARN_GRID_MACHINES"
+RAY_FOLDER, USUAL_FOLDER = "RAY_TMPDIR", "TMPDIR"  # where Ray puts sockets and logs, the first that is set
+# bytes of a folder's path, so that those of Ray's sockets in it have the 107 that a socket allows
+LONGEST_FOLDER = 107 - len("/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store")
+_SHORT = ("/tmp", "/var/tmp", "/dev/shm")
+_ROOM = 1 << 20  # bytes that must go into such a folder
 _CLUSTER_FILE = "ray_bootstrap_config.yaml"  # what `ray up` leaves in the home of the head
 
 
@@ -93,6 +101,46 @@ def _groups(cluster: dict[str, Any]) -> Iterator[Group]:
             yield Group(
                 {k: float(v) for k, v in kind.get("resources", {}).items() if k in ("CPU", "GPU")}, most
             )
+
+
+def ray_folder() -> str | None:
+    """None where Ray's own choice will do, else a short folder of this process's own, which goes when it ends.
+
+    Raises BadInput, saying which variable to set, for a RAY_TMPDIR that will not do and where no folder does.
+    """
+    own, usual = os.environ.get(RAY_FOLDER), os.environ.get(USUAL_FOLDER) or "/tmp"
+    fault = unfit(own or usual)
+    if fault is None:
+        return None
+    if own:
+        raise BadInput(
+            f"{RAY_FOLDER}={own} {fault}: set {RAY_FOLDER} to a short path with room, such as /var/tmp"
+        )
+    for place in _SHORT:
+        if unfit(place) is None:
+            return _made(place)
+    raise BadInput(
+        f"Ray finds no temporary folder ({usual} {fault}): set {RAY_FOLDER} to a short path with room"
+    )
+
+
+def unfit(folder: str) -> str | None:
+    """Why Ray cannot work in a folder, which is made if it is not there; None if it can."""
+    if len(os.fsencode(folder)) > LONGEST_FOLDER:
+        return f"is longer than the {LONGEST_FOLDER} bytes that leave room for Ray's sockets"
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_ROOM))
+    except OSError as error:
+        return f"cannot be written ({error.strerror})"
+    return None
+
+
+def _made(place: str) -> str:
+    folder = tempfile.mkdtemp(prefix="ug-", dir=place)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def make_place(spec: GridSpec, store: str, compiled: frozenset[str] = frozenset()) -> Place:

@@ -15,7 +15,16 @@ with packages_are_there():
     from rich.console import Console
 
     from core.errors import BadInput, unknown
-    from orchestrator.cli import completion, help as manual, speak_any_encoding
+    from orchestrator.cli import (
+        SIGPIPE_CODE,
+        broken,
+        complain,
+        completion,
+        flushed,
+        given_up,
+        help as manual,
+        speak_any_encoding,
+    )
     from tasks import Unavailable
 
 EXECUTORS = ("ray", "inline")
@@ -173,9 +182,29 @@ def _options() -> dict[str, str]:
 
 
 def exit_code(command: Callable[[], Any]) -> int:
-    """Runs a command of typer's; returns its exit code. Whatever the caller got wrong is one line on stderr."""
+    """Runs a command of typer's; returns its exit code. Whatever the caller got wrong is one line on stderr.
+
+    Where standard output broke, the code is that of a closed pipe, 141, or 2 with a line that says why.
+    """
     try:
-        code = command()
+        code = int(_spoken(command) or 0)
+    except OSError:
+        fault = broken()
+        if fault is None:
+            raise  # it was something else
+        return given_up(fault)
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # rich ends a program so
+            return SIGPIPE_CODE
+        raise
+    left = flushed()
+    return given_up(left) if left else code
+
+
+def _spoken(command: Callable[[], Any]) -> Any:
+    """Runs a command; its exit code, or that of what it raised for the caller to know."""
+    try:
+        return command()
     except (BadInput, Unavailable) as error:
         return _complain(str(error))
     except _UsageError as error:
@@ -186,7 +215,6 @@ def exit_code(command: Callable[[], Any]) -> int:
         return _complain(missing(error.name))
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted; the same command goes on from here", 130)
-    return int(code or 0)
 
 
 def _program(arguments: list[str] | None) -> str:
@@ -201,7 +229,7 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
 def _complain(message: str, code: int = 2) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    complain(message)
     return code
 
 

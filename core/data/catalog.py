@@ -5,6 +5,7 @@ are read from it.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -234,5 +235,6 @@ def dataset_info(name: str) -> DatasetInfo:
 
 
 def _is_file_name(text: str) -> bool:
-    """Whether a folder is called so by people: nothing invisible in it, no space at its end, not too long."""
-    return text.isprintable() and text == text.strip() and len(text.encode("utf-8", "replace")) <= _LONGEST
+    """Whether a folder is called so by people: no control character in it, no space at its end, not too long."""
+    odd = any(unicodedata.category(sign) in ("Cc", "Cs") for sign in text)
+    return not odd and text == text.strip() and len(text.encode("utf-8", "replace")) <= _LONGEST

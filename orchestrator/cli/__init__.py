@@ -12,5 +12,12 @@ if TYPE_CHECKING:
     from orchestrator.cli.grid_and_store import open_grid as open_grid
     from orchestrator.cli.options import Options as Options
     from orchestrator.cli.printing import speak_any_encoding as speak_any_encoding
+    from orchestrator.cli.standard_output import (
+        SIGPIPE_CODE as SIGPIPE_CODE,
+        broken as broken,
+        complain as complain,
+        flushed as flushed,
+        given_up as given_up,
+    )
 else:
     __getattr__, __dir__, __all__ = door(__name__, __file__)

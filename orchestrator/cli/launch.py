@@ -160,6 +160,7 @@ def _executor(spec: GridSpec, options: Options, training: int) -> Executor:
     slots = min(wanted.slots or most, most)
     groups = environment.machines_to_come() if options.executor == "ray" else ()
     address = environment.ray_address()
+    folder = environment.ray_folder() if options.executor == "ray" and not address else None
     return make_executor(
         options.executor,
         wanted.device,
@@ -169,6 +170,7 @@ def _executor(spec: GridSpec, options: Options, training: int) -> Executor:
         groups,
         wanted.trials_per_gpu,
         wanted.evaluators,
+        folder,
     )
 
 

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.standard_output import open_missing_streams
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -27,6 +29,7 @@ def _plain_signs(error: UnicodeError) -> tuple[str, int]:
 
 def speak_any_encoding() -> None:
     """From here on, what standard output and standard error cannot encode is written in ASCII."""
+    open_missing_streams()
     codecs.register_error(_PLAIN, _plain_signs)
     for stream in (sys.stdout, sys.stderr):
         if not (stream.encoding or "").lower().startswith("utf") and hasattr(stream, "reconfigure"):

@@ -1,5 +1,7 @@
 """What a grid's fields are made of: lists as a command line writes them, and its nested parts."""
 
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -12,6 +14,34 @@ def listed(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return (value,) if isinstance(value, int | float) else value
+
+
+_SPAN = re.compile(r"(\d+)\s*(?:-|\.\.)\s*(\d+)")  # 1-3 and 1..3 are 1, 2, 3
+_LONGEST_SPAN = 100_000
+
+
+def _counted(value: object) -> object:
+    """Whole numbers as `listed`, among which a span of them stands for each."""
+    found = listed(value)
+    return tuple(n for part in found for n in _span(part)) if isinstance(found, tuple | list) else found
+
+
+def _span(part: object) -> Sequence[object]:
+    match = _SPAN.fullmatch(part.strip()) if isinstance(part, str) else None
+    if match is None:
+        return (part,)
+    first, last = (int(number[:20]) for number in match.groups())
+    if not first <= last < first + _LONGEST_SPAN:
+        raise BadInput(
+            f"'{part}' is no span of numbers; write the smaller first, at most {_LONGEST_SPAN:,} of them"
+        )
+    return range(first, last + 1)
+
+
+def _visible(text: str) -> str:
+    if _INVISIBLE.search(text):
+        raise BadInput(f"{text!r} holds a sign that no name or path can have")
+    return text
 
 
 def _plain(value: object) -> object:
@@ -27,9 +57,13 @@ Names = Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1),
 Ratios = Annotated[
     tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(listed), AfterValidator(once)
 ]
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
-Wholes = Annotated[tuple[Whole, ...], BeforeValidator(listed), AfterValidator(once)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Whole = Annotated[int, Field(ge=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_counted), AfterValidator(once)]
+Wholes = Annotated[tuple[Whole, ...], BeforeValidator(_counted), AfterValidator(once)]
+_INVISIBLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+Text = Annotated[str, AfterValidator(_visible)]
 
 
 class Part(BaseModel):
@@ -54,8 +88,8 @@ class DataSpec(Part):
     name are two data sets. Found out where the images lie; where only workers have them, it may be given.
     """
 
-    root: str | None = None
-    cache: str | None = None
+    root: Text | None = None
+    cache: Text | None = None
     limit: Annotated[LimitSpec, BeforeValidator(_plain)] | None = None
     download: bool = False
     augment: bool = True
@@ -76,16 +110,16 @@ class SearchSpec(Part):
     """
 
     mode: Literal["grid", "halving", "asha", "optuna"] = "grid"
-    trials: Count = 8
-    first_epochs: Count = 2
-    reduction: Annotated[int, Field(ge=2)] = 2
+    trials: Annotated[int, Field(ge=1, le=10_000)] = 8
+    first_epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 2
+    reduction: Annotated[int, Field(ge=2, le=1_000)] = 2
     ranges: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class TrackingSpec(Part):
     """uri: an MLflow server, else a SQLite file in the store. enabled: false leaves MLflow alone."""
 
-    uri: str | None = None
+    uri: Text | None = None
     enabled: bool = True
 
 
@@ -103,13 +137,13 @@ class ResourceSpec(Part):
     """
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    gpus_per_slot: Annotated[float, Field(gt=0)] = 1.0
-    trials_per_gpu: Count = 1
-    slots: Count | None = None
-    threads: Count = 1
+    gpus_per_slot: Annotated[float, Field(gt=0, le=1_000)] = 1.0
+    trials_per_gpu: Annotated[int, Field(ge=1, le=1_000)] = 1
+    slots: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    threads: Annotated[int, Field(ge=1, le=1_000)] = 1
     checkpoint_epochs: Count = 10
     compile: Literal["auto", "on", "off"] = "auto"
-    evaluators: Whole | None = None
+    evaluators: Annotated[int, Field(ge=0, le=1_000)] | None = None
 
     @model_validator(mode="after")
     def _shared_one_way(self) -> Self:

@@ -126,7 +126,7 @@ def json_or_text(text: str) -> Any:
     """The value of a command line's text: JSON, and what is no JSON is the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also a number of thousands of digits, and lists a thousand deep
         return text
 
 

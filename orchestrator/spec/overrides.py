@@ -1,5 +1,6 @@
 """`--set key=value` and `--spec FILE`: from a command line to plain values of a grid."""
 
+import codecs
 import copy
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from core.errors import BadInput, unknown
 from orchestrator.spec.labels import json_or_text
 from orchestrator.spec.recipes import RECIPES
 from orchestrator.spec.specification import GridSpec, parse_spec
+
+MOST_VALUES = 100_000  # in a file; a grid of all recipes together has a few thousand
 
 
 def grid_spec(recipe: str | None, file: Path | None, overrides: list[str]) -> GridSpec:
@@ -34,12 +37,12 @@ def _refuse_one_more_scenario(before: dict[str, Any], spec: GridSpec, named: set
     there = {name for name in ("ratios", "classes") if before.get(name)}
     if spec.ratios and spec.classes and len(there) == 1 and len(named & {"ratios", "classes"}) == 1:
         raise BadInput(
-            f"ratios={_text(spec.ratios)} contradicts classes={_text(spec.classes)}: "
+            f"ratios={_listing(spec.ratios)} contradicts classes={_listing(spec.classes)}: "
             "a class is forgotten whole; set one of them to [], or name both"
         )
 
 
-def _text(values: tuple[float, ...]) -> str:
+def _listing(values: tuple[float, ...]) -> str:
     return ",".join(f"{value:g}" for value in values)
 
 
@@ -50,14 +53,48 @@ def _from_recipe(name: str) -> dict[str, Any]:
 
 
 def _from_file(file: Path) -> dict[str, Any]:
+    text = _text(file)
     try:
-        values = yaml.safe_load(file.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise BadInput(f"--spec {file}: {' '.join(str(error).split())}") from error
+    except (ValueError, OverflowError, TypeError) as error:  # dates and numbers that are none
+        raise BadInput(f"--spec {file} holds a value that is none: {error}") from error
+    except RecursionError as error:
+        raise BadInput(f"--spec {file} is nested too deep to be a grid") from error
+    _check_size(values, file)
     if not isinstance(values, dict):
         raise BadInput(f"--spec {file}: a grid is a mapping of fields, this is {type(values).__name__}")
     values.pop("seal", None)  # a grid out of a store, which a person may have changed
     return {"recipe": file.stem, **values}
+
+
+def _text(file: Path) -> str:
+    """What is in a file, in UTF-8, or in UTF-16 if it begins by saying so."""
+    try:
+        data = file.read_bytes()
+    except IsADirectoryError as error:
+        raise BadInput(f"--spec {file} is a folder; name the YAML file of a grid") from error
+    except (OSError, ValueError) as error:  # the latter: no file can be called so
+        raise BadInput(f"--spec {file} cannot be read ({getattr(error, 'strerror', error)})") from error
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        raise BadInput(f"--spec {file} is not text in UTF-8 (line {row}); save it as UTF-8") from error
+
+
+def _check_size(values: Any, file: Path) -> None:
+    """A few lines of YAML can stand for billions of values, each an alias of many."""
+    waiting, seen = [values], 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        if seen > MOST_VALUES:
+            raise BadInput(f"--spec {file} holds more than {MOST_VALUES:,} values, which no grid does")
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
 
 
 def _with_override(values: dict[str, Any], text: str) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The grid as a typed value: what to train, forget, measure, search and keep."""
 
 import itertools
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
@@ -20,6 +22,8 @@ from orchestrator.spec.fields import (
     Ratios,
     ResourceSpec,
     SearchSpec,
+    Seeds,
+    Text,
     TrackingSpec,
     Whole,
     Wholes,
@@ -54,6 +58,7 @@ __all__ = [
 
 # The comparison of the paper. What else is in METHODS (ablations, methods of your own) runs where it is named.
 PAPER_METHODS = ("retrain", "ft", "ga", "iu", "rl", "l1_sparse", "salun", "qmul")
+MOST_TRIALS = 1_000_000  # a hundred times the largest grid of the papers; a plan of as many takes minutes
 ALL = "all"  # the key of `params` that stands for every method
 SelectOn = Literal["validation", "test"]
 SplitKind = Literal["one", "mismatched"]
@@ -94,21 +99,21 @@ class GridSpec(Part):
     needs_gpu: a grid nobody should start on CPUs by accident.
     """
 
-    recipe: str = "custom"
+    recipe: Text = "custom"
     datasets: Annotated[Names, AfterValidator(_of(dataset_name))]
     archs: Annotated[Names, AfterValidator(_of(arch_name))]
     quantizers: Names = ("paper",)
     ratios: Ratios = ()
     classes: Wholes = ()
     methods: Annotated[Names, AfterValidator(_canonical)] = PAPER_METHODS
-    seeds: Annotated[Wholes, Field(min_length=1)] = (1,)
+    seeds: Annotated[Seeds, Field(min_length=1)] = (1,)
     protocol: Protocol = "paper"
     select_on: SelectOn | None = None
     split: SplitKind | None = None
     probe: Whole = 0
     keep: Literal["selected", "all"] = "selected"
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    widths: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    widths: dict[str, Annotated[float, Field(gt=0, le=100)]] = Field(default_factory=dict)
     weights: dict[str, WeightsFile] = Field(default_factory=dict)
     weights_saw: dict[str, Saw] = Field(default_factory=dict)
     original: dict[str, Any] = Field(default_factory=dict)
@@ -165,6 +170,7 @@ class GridSpec(Part):
                 if quant.quantizer not in QUANTIZERS:
                     raise unknown("quantizer", quant.quantizer, QUANTIZERS)
         self._check_scenarios()
+        self._check_size()
         self._check_split()
         self._check_params()
         self._check_ranges()
@@ -180,6 +186,23 @@ class GridSpec(Part):
                     raise BadInput(
                         f"classes: {dataset} has no class {label} (valid: 0-{last}; nearest: {last})"
                     )
+
+    def _check_size(self) -> None:
+        """Before anybody plans for minutes what nobody can run."""
+        axes = (
+            self.datasets,
+            self.archs,
+            self.quantizers,
+            self.ratios or self.classes,
+            self.methods,
+            self.seeds,
+        )
+        trials = math.prod(map(len, axes)) * self.search.trials
+        if trials > MOST_TRIALS:
+            raise BadInput(
+                f"the grid has {trials:,} trials, at most {MOST_TRIALS:,} can be planned: "
+                f"search.trials={self.search.trials} × {len(self.seeds)} seeds × {len(self.methods)} methods × …"
+            )
 
     def _check_split(self) -> None:
         if self.splits == "mismatched":
@@ -205,14 +228,17 @@ class GridSpec(Part):
                 "params.retrain contradicts retrain: Retrain's training is set by retrain.epochs=…"
             )
         self._check_shared_params()
-        named = {name: f"params.{name}" for name in self.params if name != ALL}
-        named |= {label: f"methods: '{label}'" for label in self.methods if ":" in label}
-        for (label, where), dataset in itertools.product(named.items(), self.datasets):
+        named = [name for name in self.params if name != ALL]
+        named += [label for label in self.methods if ":" in label]
+        for label, dataset in itertools.product(named, self.datasets):
             variant = parse_method(label)
-            values = valid(where, variant.method.params, self._given(variant, dataset))
+            given_by = partial(self._given_by, variant)
+            values = valid(given_by, variant.method.params, self._given(variant, dataset))
             undone = undone_ablation(variant.name, values)
             if undone:
-                raise BadInput(f"{where}: {undone} contradicts {variant.name}, which then ablates nothing")
+                raise BadInput(
+                    f"{given_by('')}: {undone} contradicts {variant.name}, which then ablates nothing"
+                )
         self.original_params()
         self.retrain_params()
 
@@ -225,7 +251,8 @@ class GridSpec(Part):
         for label, dataset in itertools.product(self.methods if ALL in self.params else (), self.datasets):
             if label != "retrain":
                 variant = parse_method(label)
-                valid(f"params.{ALL}", variant.method.params, self._given(variant, dataset))
+                given_by = partial(self._given_by, variant)
+                valid(given_by, variant.method.params, self._given(variant, dataset))
 
     def _check_ranges(self) -> None:
         """Every range is one that its method's search can go through."""
@@ -291,6 +318,15 @@ class GridSpec(Part):
         fields = METHODS[method].params.model_fields
         shared = {name: value for name, value in self.params.get(ALL, {}).items() if name in fields}
         return {**shared, **self.params.get(method, {})}
+
+    def _given_by(self, variant: Variant, field: str) -> str:
+        """What sets a hyper-parameter of a variant, as `_given` chooses; "" stands for all of them together."""
+        own = self.params.get(variant.name, {})
+        if field in variant.options or (not field and variant.options):
+            return f"methods: '{variant.label}'"
+        if field in own or (not field and own):
+            return f"params.{variant.name}"
+        return "probe" if field == "probe" and field not in self.params.get(ALL, {}) else f"params.{ALL}"
 
     def _given(self, variant: Variant, dataset: str) -> dict[str, Any]:
         """What is set for a variant before the search; the nearer to the method, the stronger."""

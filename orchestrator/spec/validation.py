@@ -1,7 +1,7 @@
 """What a model of pydantic objects to, as one line that a person can act on."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -9,12 +9,19 @@ from pydantic import BaseModel, ValidationError
 from core.errors import BadInput, unknown
 
 
-def valid(where: str, model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
-    """The values, if the model takes them; BadInput in one line otherwise."""
+def valid(
+    where: str | Callable[[str], str], model: type[BaseModel], values: dict[str, Any]
+) -> dict[str, Any]:
+    """The values, if the model takes them; BadInput in one line otherwise.
+
+    where: what gave the values, or, of a field's name, what gave that one; "" if it is not one field's fault.
+    """
     try:
         model.model_validate(values)
     except ValidationError as error:
-        raise BadInput(f"{where}: {one_line(error, model)}") from error
+        place = error.errors()[0]["loc"]
+        given = where if isinstance(where, str) else where(str(place[0]) if place else "")
+        raise BadInput(f"{given}: {one_line(error, model)}") from error
     return values
 
 
