@@ -73,6 +73,9 @@ Against = Annotated[
     str | None,
     typer.Option("--against", help="with report: another store, to see what moved", metavar="STORE"),
 ]
+Only = Annotated[
+    str | None, typer.Option("--only", help="with score: these metrics alone", metavar="NAME,NAME")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines, and nothing else")]
 
 app = typer.Typer(add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -96,6 +99,7 @@ def grid(
     port: Port = None,
     charts: Charts = False,
     against: Against = None,
+    only: Only = None,
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
     from orchestrator.cli import Options, open_grid, verbs
@@ -106,6 +110,8 @@ def grid(
         raise unknown("executor", executor, EXECUTORS)
     if against and verb != "report":
         raise BadInput(f"--against belongs to report, not to {verb}: report --against {against}")
+    if only and verb != "score":
+        raise BadInput(f"--only belongs to score, not to {verb}: score --only {only}")
     options = Options(
         executor,
         resume,
@@ -118,6 +124,7 @@ def grid(
         port,
         charts,
         against,
+        tuple(filter(None, (only or "").split(","))),
     )
     spec, opened = open_grid(verb, recipe, spec_file, overrides or [], store)
     raise typer.Exit(verbs.VERBS[verb](spec, opened, options, Console()))

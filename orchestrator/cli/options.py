@@ -20,3 +20,4 @@ class Options:
     port: int | None = None
     charts: bool = False
     against: str | None = None
+    only: tuple[str, ...] = ()

@@ -7,16 +7,22 @@ from functools import cache
 from statistics import fmean, stdev
 
 CONFIDENCE = 0.95
+SIGNIFICANT = 3  # digits of a figure that has no fixed number of decimals
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A mean over count seeds, half its 95 % interval (None for one seed) and its gap to Retrain's mean."""
+    """A mean over count seeds, half its 95 % interval (None for one seed) and its gap to Retrain's mean.
+
+    low, high: of one seed, the 95 % interval that its images allow, where the metric has one.
+    """
 
     mean: float
     half: float | None = None
     gap: float | None = None
     count: int = 1
+    low: float | None = None
+    high: float | None = None
 
 
 def figure(values: Sequence[float], gap: float | None = None) -> Figure:
@@ -25,6 +31,14 @@ def figure(values: Sequence[float], gap: float | None = None) -> Figure:
         return Figure(values[0], None, gap)
     half = _quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
     return Figure(fmean(values), half, gap, len(values))
+
+
+def decimals(mean: float, places: int | None) -> int:
+    """How many decimals a mean and its interval have: a fixed number, or what three significant digits take."""
+    if places is not None:
+        return places
+    size = math.floor(math.log10(abs(mean))) if mean else 0
+    return min(max(SIGNIFICANT - 1 - size, 0), 4)
 
 
 @cache

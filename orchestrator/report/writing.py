@@ -32,9 +32,8 @@ from orchestrator.report.layouts import pivots, text
 from orchestrator.report.paper import published
 from orchestrator.report.tables import Table, build_tables
 from orchestrator.report.terminal_tables import print_tables
-from orchestrator.results import Entry, Row, as_table, compressed, groups, notice
+from orchestrator.results import Entry, Row, as_table, compressed, groups, notice, wide_schema
 from orchestrator.spec import GridSpec, titles
-from tasks import SCHEMA
 from tasks.store import Store, public
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ def _address(store: Store, name: str) -> str:
 def _parquet(found: Found) -> bytes:
     newer = {key: one.now for key, one in found.older.items()}
     rows = [row | {"superseded_by": newer.get(row["key"])} for row in found.everything]
-    return compressed(as_table(rows, SCHEMA.append(pa.field("superseded_by", pa.string()))))
+    return compressed(as_table(rows, wide_schema(rows).append(pa.field("superseded_by", pa.string()))))
 
 
 @lru_cache

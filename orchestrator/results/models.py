@@ -11,7 +11,7 @@ from orchestrator import environment
 from orchestrator.plan import Cell, expand, make_plan
 from orchestrator.results import known_grids
 from orchestrator.results.entries import Entry, Row, collect
-from orchestrator.results.reading import read_rows
+from orchestrator.results.reading import measured_rows
 from tasks.nodes import warm
 from tasks.store import Corrupt, Store
 
@@ -58,7 +58,7 @@ def _entry(store: Store, method: str, wanted: dict[str, Any]) -> Entry:
     if spec is None:
         raise BadInput(f"no grid in {store.uri}: name a store in which a grid ran")
     plan = expand(make_plan(spec), store)
-    entries = collect(plan, read_rows(store, plan.nodes.keys())[0])
+    entries = collect(plan, measured_rows(store, plan.nodes.keys())[0])
     for name, value in (wanted | {"method": method}).items():
         known = {str(getattr(entry.cell, name)): entry for entry in entries}
         entries = [entry for entry in entries if getattr(entry.cell, name) == value]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tasks.nodes.failures import attempt as attempt, failed as failed
     from tasks.nodes.measuring import candidate as candidate, deciding_gap as deciding_gap
     from tasks.nodes.provenance import COORDINATES as COORDINATES, base_record as base_record, now as now
+    from tasks.nodes.scoring import lacking_files as lacking_files, score_node as score_node
     from tasks.nodes.training import node_data as node_data
 else:
     __getattr__, __dir__, __all__ = door(__name__, __file__)
