@@ -8,6 +8,7 @@ from typing import Literal
 
 from core.metrics import MAIN, METRICS, Metric, columns
 from orchestrator.plan import Cell, Plan
+from orchestrator.report.attack_notes import attack_notes
 from orchestrator.report.gradient_norms import NormTable, first_facts, norm_table
 from orchestrator.report.intervals import Figure, figure
 from orchestrator.report.noise import Floor, Near, floor_text, nearness, noise_floor
@@ -137,7 +138,7 @@ def _table(spec: GridSpec, at: Cell, methods: dict[str, list[Entry]], rows: Mapp
         f"{titles.title(at.dataset)} · {titles.title(at.arch)} · {at.quant} · {scenario}",
         _facts(spec, at, everything, floor),
         tuple(lines),
-        tuple(_notes(lines, everything)),
+        (*_notes(lines, everything), *attack_notes(methods)),
         floor,
         beside(spec, at, {line.method: _means(line) for line in lines}, len(spec.seeds)),
         norm_table(methods, rows),
