@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from core.metrics.outputs import DISTANCES
+from core.metrics.registry import METRICS
 from orchestrator.report.layouts.definitions import AVERAGE_GAP, LAYOUTS, measures
 from orchestrator.report.layouts.pivot_tables import decimals, pivots
 from orchestrator.report.layouts.text import WIDEST, key_text, layouts_latex, layouts_markdown
@@ -20,6 +20,8 @@ from tasks.node import Node
 from tasks.record import EpochFact
 from tasks.store.store import Store
 from tests.orchestrator.fake_results import Fake, share, small_spec
+
+OF_OUTPUTS = [name for name, metric in METRICS.items() if metric.reads == "outputs"]
 
 
 class Measured(Fake):
@@ -36,7 +38,7 @@ class Measured(Fake):
     def _select(self, node: Node) -> dict:
         row = super()._select(node)
         chosen = next(r for r in self.rows.values() if r.key == row["selected"])
-        return row | {"ef": chosen.ef} | {name: share(node.key, name) for name in DISTANCES}
+        return row | {"ef": chosen.ef} | {name: share(node.key, name) for name in OF_OUTPUTS}
 
 
 def filled(
