@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from core.metrics import METRICS
 from core.unlearn import METHODS
 from orchestrator.report.charts import charts as charts_of_problem, overview_chart, spec_of
 from orchestrator.report.charts.files import drawing, write_charts
@@ -65,9 +66,7 @@ class TestSpecifications:
             for axis in ("x", "y"):
                 if axis in encoding and "value" not in encoding[axis]:
                     given = encoding[axis].get("title") or encoding[axis].get("axis", {}).get("title")
-                    assert given or encoding[axis]["field"] in ("zero", "floor", *("mia", "seconds")), (
-                        encoding[axis]
-                    )
+                    assert given or encoding[axis]["field"] in ("zero", "floor", *METRICS), encoding[axis]
         assert "datasets" not in spec
         assert not list(parts(spec, "values")) or all(
             isinstance(tick, int | float) for ticks in parts(spec, "values") for tick in ticks
