@@ -3,13 +3,13 @@
 import io
 
 import pytest
-from fake_results import Fake, small_spec
 from rich.console import Console
 
 from orchestrator.report.noise import floor_text, noise_floor
 from orchestrator.report.tables import Table, build_tables
 from orchestrator.report.terminal_tables import print_tables
 from tasks.store.store import Store
+from tests.orchestrator.fake_results import Fake, small_spec
 
 # what VGG-11 at 4 bits gave on the digits at seeds 1, 2 and 3
 FT, RETRAIN = {1: 4.6, 2: 97.7, 3: 4.6}, {1: 91.5, 2: 95.4, 3: 12.3}
