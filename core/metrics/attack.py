@@ -5,16 +5,12 @@ differ, which side of its boundary nearly all images lie on is a matter of chanc
 AUC and TPR need no boundary; `separation` and `swing` say how much MIA is worth.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from core.metrics.metric import Estimate, SetPredictions
 from core.metrics.mia import svc_mia
+from core.metrics.predictions import Predictions
 from core.metrics.roc import Counts, Statistic, area, bootstrap, counted, share_found
-
-if TYPE_CHECKING:
-    from core.metrics.predictions import Predictions
 
 FALSE_ALARMS = 0.01
 _SEED = 20_260_101  # of the bootstrap, the same for every model
@@ -60,7 +56,7 @@ def swing(seen: SetPredictions) -> float | None:
     return max(found) - min(found)
 
 
-def _attacked(seen: SetPredictions, outside: "Predictions") -> float:
+def _attacked(seen: SetPredictions, outside: Predictions) -> float:
     return svc_mia(seen.retain.confidence, outside.confidence, seen.forget.confidence)
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from core.metrics.predictions import Predictions  # torch, which a report does without
+from core.metrics.predictions import Predictions
 
 Better = Literal["higher", "lower", "closer to Retrain"]
 Source = Literal["predictions", "outputs", "weights", "training"]
@@ -77,8 +76,8 @@ class SetPredictions:
     are forgotten. validation may be empty.
     """
 
-    forget: "Predictions"
-    retain: "Predictions"
-    test: "Predictions"
-    validation: "Predictions"
-    forgotten: "Predictions | None" = None
+    forget: Predictions
+    retain: Predictions
+    test: Predictions
+    validation: Predictions
+    forgotten: Predictions | None = None

@@ -1,14 +1,13 @@
 """How far a model's outputs lie from Retrain's on a sample of a set (ALGORITHMS 9.5)."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+from core.lazy import Tensor
 from core.metrics.distances import activation_distance, js_divergence
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Outputs = Mapping[str, "Tensor"]  # probabilities by set, see core.metrics.outputs
+Outputs = Mapping[str, Tensor]  # probabilities by set, see core.metrics.outputs
 Between = Callable[[Outputs, Outputs], float | None]
 
 
@@ -23,7 +22,7 @@ def js_on(name: str) -> Between:
 
 
 def _on(
-    name: str, distance: Callable[["Tensor", "Tensor"], float], ours: Outputs, retrains: Outputs
+    name: str, distance: Callable[[Tensor, Tensor], float], ours: Outputs, retrains: Outputs
 ) -> float | None:
     """None where one of the models has no outputs on the set."""
     if name not in ours or name not in retrains:

@@ -1,14 +1,14 @@
 """Nodes that score: one metric of a model that was evaluated without it, from what the store kept of that model."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
-
-import torch
-from torch import nn
 
 from core import checkpoint
 from core.checkpoint import WEIGHTS
 from core.errors import BadInput, unknown
+from core.lazy import nn, torch
 from core.metrics import METRICS, OUTPUTS, measure
 from tasks.job import Place
 from tasks.node import Node, make_node

@@ -380,13 +380,15 @@ class TestFiles:
 
     def test_parquet_holds_all_rows(self, uri):
         from core.metrics import all_columns
-        from orchestrator.results.figures import wide_table, with_figures
+        from orchestrator.results.figures import wide_schema, with_figures
+        from orchestrator.results.parquet import as_table
         from tasks.record import SCHEMA, from_parquet
 
         fake = filled(uri)
         self.write(fake)
         data = fake.store.get("report/results.parquet")
-        expected = wide_table(with_figures(read_rows(fake.store)[0])).to_pylist()
+        rows = with_figures(read_rows(fake.store)[0])
+        expected = as_table(rows, wide_schema(rows)).to_pylist()
         assert from_parquet(data) == [row | {"superseded_by": None} for row in expected]
         declared = [name for name in SCHEMA.names if name != "scores"]
         metrics = [name for name in all_columns() if name not in declared]
