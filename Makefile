@@ -33,6 +33,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 # Side-by-side ratios on this machine, written to tests/bench/RESULTS.md.
 bench: .venv/ready
@@ -69,4 +70,4 @@ lock: .venv/ready
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock
 
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv runs .import_linter_cache .mypy_cache .ruff_cache .pytest_cache

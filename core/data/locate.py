@@ -7,7 +7,7 @@ from typing import Any
 from core.data.catalog import DatasetInfo
 from core.data.download import fetch
 from core.data.readers import Arrays, Source, plural, unreadable
-from core.data.subset import with_test_share
+from core.data.test_share import with_test_share
 from core.errors import BadInput
 
 Files = tuple[Path, ...]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from orchestrator.cli import completion as completion, help as help, verbs as verbs
     from orchestrator.cli.grid_and_store import open_grid as open_grid
     from orchestrator.cli.options import Options as Options
-    from orchestrator.cli.printing import nearby as nearby, speak_any_encoding as speak_any_encoding
+    from orchestrator.cli.printing import speak_any_encoding as speak_any_encoding
     from orchestrator.cli.standard_output import (
         SIGPIPE_CODE as SIGPIPE_CODE,
         broken as broken,

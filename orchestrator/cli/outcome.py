@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from orchestrator import report
-from orchestrator.cli.printing import nearby
 from orchestrator.plan import Plan
 from orchestrator.spec import GridSpec
 from tasks import Record
-from tasks.store import Store
+from tasks.store import Store, nearby
 
 if TYPE_CHECKING:
     from orchestrator.report import Against, Found

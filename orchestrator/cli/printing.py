@@ -4,7 +4,6 @@ import codecs
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.standard_output import open_missing_streams
@@ -79,10 +78,3 @@ def say_sentences(console: "Console", lines: Iterable[str], style: str = "") -> 
         wrap = console.is_terminal and line and not line.startswith(" ")
         for part in textwrap.wrap(line, console.width, subsequent_indent="  ") if wrap else [line]:
             console.print(Text(part, style), soft_wrap=True, highlight=False)
-
-
-def nearby(store: str) -> str:
-    """A store as a command may name it from here: a folder below this one without what is above."""
-    here = Path.cwd()
-    path = Path(store)
-    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else store

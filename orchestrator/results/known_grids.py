@@ -10,11 +10,10 @@ import shlex
 from typing import Any
 
 from core.errors import BadInput
-from orchestrator.cli import nearby
 from orchestrator.plan import Plan, make_plan
 from orchestrator.spec import GridSpec, parse_spec
 from tasks import SCHEMA_VERSION, refuse_newer
-from tasks.store import Store
+from tasks.store import Store, nearby
 
 LAST, FOLDER, MARKER = "spec.json", "grids", "version.json"
 _BESIDE = {"tracking", "resources", "needs_gpu"}  # what changes no cell

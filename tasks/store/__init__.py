@@ -10,6 +10,6 @@ from core.door import door
 if TYPE_CHECKING:
     from tasks.store.lease import Lease as Lease, alive as alive, read_lease as read_lease
     from tasks.store.store import Corrupt as Corrupt, Manifest as Manifest, Store as Store
-    from tasks.store.uri import public as public, scrub as scrub
+    from tasks.store.uri import nearby as nearby, public as public, scrub as scrub
 else:
     __getattr__, __dir__, __all__ = door(__name__, __file__)

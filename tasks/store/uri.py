@@ -1,6 +1,7 @@
 """Store addresses: which file system one means, and what of it may be shown."""
 
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,3 +53,10 @@ def one_line(error: BaseException, uri: str) -> str:
     """What an exception says, in one line without secrets."""
     said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return scrub(" ".join(said.split())[:300], uri) or type(error).__name__
+
+
+def nearby(store: str) -> str:
+    """A store as a command may name it from here: a folder below this one without what is above."""
+    here = Path.cwd()
+    path = Path(store)
+    return str(path.relative_to(here)) if path.is_absolute() and path.is_relative_to(here) else store
