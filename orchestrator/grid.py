@@ -84,6 +84,9 @@ Hardware = Annotated[
         metavar="NAME",
     ),
 ]
+Only = Annotated[
+    str | None, typer.Option("--only", help="with score: these metrics alone", metavar="NAME,NAME")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines, and nothing else")]
 
 app = typer.Typer(add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -108,6 +111,7 @@ def grid(
     charts: Charts = False,
     against: Against = None,
     hardware: Hardware = None,
+    only: Only = None,
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
     from orchestrator.cli import Options, open_grid, verbs
@@ -120,6 +124,8 @@ def grid(
         raise BadInput(f"--against belongs to report, not to {verb}: report --against {against}")
     if hardware and verb != "plan":
         raise BadInput(f"--hardware belongs to plan, not to {verb}: plan --hardware {hardware}")
+    if only and verb != "score":
+        raise BadInput(f"--only belongs to score, not to {verb}: score --only {only}")
     options = Options(
         executor,
         resume,
@@ -133,6 +139,7 @@ def grid(
         charts,
         against,
         hardware,
+        tuple(filter(None, (only or "").split(","))),
     )
     spec, opened = open_grid(verb, recipe, spec_file, overrides or [], store)
     raise typer.Exit(verbs.VERBS[verb](spec, opened, options, Console()))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         Candidate as Candidate,
         Newer as Newer,
         Record as Record,
+        Score as Score,
+        figure_fields as figure_fields,
         from_parquet as from_parquet,
         refuse_newer as refuse_newer,
         to_parquet as to_parquet,

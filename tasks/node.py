@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["data", "original", "retrain", "trial", "evaluate", "search", "select"]
+Kind = Literal["data", "original", "retrain", "trial", "evaluate", "search", "select", "score"]
 
 # A stage's revision is part of its nodes' keys: raise it when a code change makes old results incomparable.
 # (A method has a revision of its own, in core.unlearn.)
@@ -17,6 +17,7 @@ REVISIONS: dict[Kind, int] = {
     "evaluate": 1,
     "search": 1,
     "select": 1,
+    "score": 1,
 }
 
 # Nodes that train run on accelerator slots, the others are short CPU work.
@@ -57,7 +58,7 @@ class Node:
             i.get("amount"),
         ]
         method = self.label or (None if self.kind in ("original", "retrain") else i.get("method"))
-        parts += [method, i.get("tried"), f"to epoch {i['until']}" if "until" in i else None]
+        parts += [method, i.get("metric"), i.get("tried"), f"to epoch {i['until']}" if "until" in i else None]
         seed = i.get("seed")
         return " ".join(str(p) for p in parts if p not in (None, "")) + (
             "" if seed is None else f" seed {seed}"

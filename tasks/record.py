@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from core.errors import BadInput
 
-SCHEMA_VERSION = 4  # 2 has step_drift, 3 epochs and peak_memory, 4 ef and distances; older rows still read
+# 2 has step_drift, 3 epochs and peak_memory, 4 ef and distances, 5 scores and scored; older rows still read
+SCHEMA_VERSION = 5
 
 
 class Newer(BadInput):
@@ -20,7 +22,7 @@ class Newer(BadInput):
 
 
 def refuse_newer(version: object, where: str) -> None:
-    """Raises Newer for a schema version beyond ours, such as 4 where this is 3."""
+    """Raises Newer for a schema version beyond ours, such as 6 where this is 5."""
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise Newer(
             f"{where} was written by a newer unlearn-grid (row schema {version}, this one reads up to "
@@ -34,6 +36,13 @@ class EpochFact(BaseModel):
     epoch: int
     name: str
     value: float
+
+
+class Score(BaseModel):
+    """A metric that has no column of its own in the schema, by the name of its column; None: it has no value here."""
+
+    name: str
+    value: float | None
 
 
 class Candidate(BaseModel):
@@ -59,7 +68,8 @@ class Record(BaseModel):
     of all its trials together. peak_memory: bytes that the allocator reserved on the GPU at most, what the worker
     keeps warm included. gpu_share: share (0-1) of that GPU's memory the node was held to; below 1 others may have
     worked on it at the same time, and its seconds are those of a shared GPU. model: the node an evaluation
-    looked at. selected, reference: evaluations.
+    looked at. selected, reference: evaluations. scores: figures of metrics without a field here, which came to
+    `core.metrics.METRICS` later or from outside. scored: of a score, the evaluation or selection that it is about.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -107,6 +117,8 @@ class Record(BaseModel):
     model: str | None = None
     selected: str | None = None
     reference: str | None = None
+    scored: str | None = None
+    scores: list[Score] | None = None
     candidates: list[Candidate] | None = None
     curve: list[EpochFact] | None = None
     error_kind: str | None = None
@@ -116,6 +128,19 @@ class Record(BaseModel):
     hardware: str | None = None
     versions: str | None = None
     finished_at: datetime | None = None
+
+    def figures(self, names: Collection[str]) -> dict[str, float | None]:
+        """Those of the named columns of metrics that the row has an entry for, if only to say that there is none."""
+        scores = {score.name: score.value for score in self.scores or ()}
+        found = {name: getattr(self, name) for name in names if name in Record.model_fields}
+        return found | {name: scores[name] for name in names if name in scores}
+
+
+def figure_fields(figures: Mapping[str, float | None]) -> dict[str, Any]:
+    """Figures by column as the fields that a row keeps them in: some have one each, the others are `scores`."""
+    own = {name: value for name, value in figures.items() if name in Record.model_fields}
+    others = [Score(name=name, value=value) for name, value in figures.items() if name not in own]
+    return own | ({"scores": others} if others else {})
 
 
 _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
@@ -130,6 +155,7 @@ _TYPES: dict[str, pa.DataType] = {
     "candidates": pa.list_(
         pa.struct([("evaluation", _TEXT), ("ag", _REAL), ("ag_validation", _REAL)])
     ),
+    "scores": pa.list_(pa.struct([("name", _TEXT), ("value", _REAL)])),
     "curve": pa.list_(pa.struct([("epoch", _WHOLE), ("name", _TEXT), ("value", _REAL)])),
     "finished_at": pa.timestamp("us", tz="UTC"),
 } | dict.fromkeys(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
-from core.lazy import Tensor, torch
+from core.lazy import Tensor
 
 _SMALLEST = 1e-12
 
@@ -28,5 +29,5 @@ def js_divergence(p_NK: Tensor, q_NK: Tensor) -> float:
 
 def tug_of_war(metrics: Mapping[str, float], reference: Mapping[str, float]) -> float:
     """Product over FA, RA and TA of 1 - |gap|/100 (RUM); 1 is best."""
-    gaps = torch.tensor([abs(metrics[name] - reference[name]) for name in ("fa", "ra", "ta")])
-    return float((1 - gaps / 100).prod())
+    gaps = (abs(metrics[name] - reference[name]) for name in ("fa", "ra", "ta"))
+    return prod(1 - gap / 100 for gap in gaps)

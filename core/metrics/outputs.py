@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from core.data import Images, Transform
 from core.errors import BadInput
 from core.lazy import Tensor, nn, torch
-from core.metrics.distances import activation_distance, js_divergence
 from core.metrics.predictions import DAMAGE, probabilities
 
 OUTPUTS = "outputs.npz"
 SAMPLE = 1000  # images of a set; the standard error of a mean distance is then below 0.03
-SETS = ("forget", "retain", "test")
-DISTANCES = tuple(f"{kind}_{name}" for kind in ("activation", "js") for name in SETS)  # a row's columns
-
-
-class Distances(NamedTuple):
-    """Mean distances between two models' outputs on one set of images.
-
-    activation: L2 between the probability vectors, at most √2. js: Jensen-Shannon divergence, at most ln 2.
-    """
-
-    activation: float
-    js: float
 
 
 def sampled(model: nn.Module, sets: Mapping[str, Images], transform: Transform) -> dict[str, Tensor]:
@@ -53,9 +40,3 @@ def unpack(data: bytes) -> dict[str, Tensor]:
             return {name: torch.from_numpy(file[name]) for name in file.files}
     except DAMAGE as error:
         raise BadInput(f"not an outputs file: {error}") from error
-
-
-def distances(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Distances]:
-    """By set, how far two models' outputs lie apart (ALGORITHMS 9.5)."""
-    pairs = {name: (one[name].float(), other[name].float()) for name in SETS if name in one and name in other}
-    return {name: Distances(activation_distance(p, q), js_divergence(p, q)) for name, (p, q) in pairs.items()}

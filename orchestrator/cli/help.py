@@ -44,6 +44,10 @@ VERBS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         "merges the rows of finished nodes into one file",
         (("compact --store s3://bucket/grid", ""),),
     ),
+    "score": (
+        "measures what a finished store lacks of the metrics, without training",
+        (("score --store runs/digits", ""), ("score --store runs/digits --only mia_auc,mia_tpr", "")),
+    ),
     "sync": ("brings MLflow up to date with the store", (("sync --store runs/digits", ""),)),
     "ui": ("serves the MLflow comparison of a store", (("ui --store runs/digits", ""),)),
 }

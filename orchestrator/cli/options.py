@@ -21,3 +21,4 @@ class Options:
     charts: bool = False
     against: str | None = None
     hardware: str | None = None
+    only: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What the command line's verbs do, beside `run`: plan, status, report, compact and sync."""
+"""What the command line's verbs do, beside `run`: plan, status, report, compact, score and sync."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from rich.console import Console
 
 from core.errors import BadInput
 from core.lazy import Lazy
-from orchestrator import report as reporting, run, tracking
+from orchestrator import environment, report as reporting, run, tracking
 from orchestrator.cli.estimate import plan_facts, print_plan
 from orchestrator.cli.options import FAILED, Options
 from orchestrator.cli.outcome import look_further, missing_lines, report_files
@@ -87,6 +87,33 @@ def compact(_spec: GridSpec, store: Store, options: Options, console: Console) -
     return 0
 
 
+def score(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
+    """Measures what rows of the store lack, of all metrics or of those that --only names; trains nothing."""
+    place = environment.make_place(spec, store.address)
+    say = Console(stderr=True) if options.as_json else console
+    with Lease(store, warn=lambda line: say.print(line, style="yellow", soft_wrap=True)):
+        found = run.score_store(store, place, options.only)
+    if options.as_json:
+        failed = {row.key: row.error_message for row in found.failed}
+        say_json(console, {"computed": found.computed, "lacking": found.lacking, "failed": failed})
+    else:
+        done = f"{found.computed:,} scores computed" if found.computed else "nothing left to score"
+        say_sentences(console, [done, *_lacking_lines(found)])
+        say_lines(console, look_further(spec, store, "score"))
+    return FAILED if found.failed else 0
+
+
+def _lacking_lines(found: "run.Scored") -> list[str]:
+    """A line for each metric and reason, with how many rows stay without it."""
+    lines = [
+        f"{name}: {len(keys):,} row{'s' if len(keys) > 1 else ''} stay{'s' if len(keys) == 1 else ''} without it:"
+        f" {reason}"
+        for name, reasons in found.lacking.items()
+        for reason, keys in reasons.items()
+    ]
+    return lines + [f"failed {row.key[:12]}: {row.error_kind}: {row.error_message}" for row in found.failed]
+
+
 def sync(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """Brings MLflow up to date with the store."""
     uri = tracking.tracking_uri(spec, store)
@@ -118,6 +145,7 @@ VERBS: dict[str, Callable[[GridSpec, Store, Options, Console], int]] = {
     "status": status,
     "report": report,
     "compact": compact,
+    "score": score,
     "sync": sync,
     "ui": Lazy("orchestrator.cli.ui:ui"),
 }

@@ -8,7 +8,7 @@ from orchestrator.report.option_series import Series, all_series
 from orchestrator.report.references import class_counts, with_refusals
 from orchestrator.report.tables import Table, tables_of
 from orchestrator.report.trials import Tried, tried_of
-from orchestrator.results import Entry, Older, Row, collect, find_older, read_rows
+from orchestrator.results import Entry, Older, Row, collect, find_older, measured_rows
 from orchestrator.spec import GridSpec
 from tasks.store import Store
 
@@ -37,7 +37,7 @@ class Found:
 
 def read_grid(store: Store, spec: GridSpec, plan: Plan) -> Found:
     """What the store holds now: rows, tables, and what an older revision made."""
-    everything, repairs = read_rows(store)
+    everything, repairs = measured_rows(store)
     rows = {row["key"]: row for row in everything if row["key"] in plan.nodes}
     older = find_older(store, plan, everything)
     collected = collect(plan, rows.values(), {one.now for one in older.values()})

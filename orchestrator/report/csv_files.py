@@ -2,45 +2,70 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from core.metrics import FIGURES
+from core.metrics import FIGURES, METRICS, all_columns, columns as columns_of
 from orchestrator.plan import Cell
 from orchestrator.report.gradient_norms import NORMS, WEIGHTS, epoch_facts, ratio
 from orchestrator.report.image_noise import Interval, ag_half, figure_interval, gap_half
 from orchestrator.report.option_series import Series
 from orchestrator.report.paper import COMPARED, find_published, pairs_of
-from orchestrator.report.tables import CLOSENESS, Line, Table
+from orchestrator.report.tables import Line, Table
 from orchestrator.report.trials import Tried, ends
 from orchestrator.results import Entry, Row
 from orchestrator.spec import GridSpec
 
 _ROW = (
-    *CLOSENESS, "va", "mia_validation", "ag_validation", "seconds", "flip_rate", "step_drift", "epochs", "forget_count",
-    "retain_count", "test_count", "tried", "params", "protocol", "select_on", "model", "selected", "reference",
-    "code_revision", "hardware",
+    "ag_validation", "epochs", "forget_count", "retain_count", "test_count", "tried", "params", "protocol", "select_on",
+    "model", "selected", "reference", "code_revision", "hardware",
 )  # fmt: skip
 _PRINTED = (
     *(f"{name}_published" for name in COMPARED), *(f"{name}_difference" for name in COMPARED), "published_table",
     "published_note",
 )  # fmt: skip
-COLUMNS = (
-    *Cell._fields, "status", "reason", *FIGURES, *(f"{name}_gap" for name in FIGURES), "ag", "noise_floor",
-    "distinguishable", "distinguishable_from_retrain", "trials", "failed_trials", "key", *_ROW, *_PRINTED,
+_JUDGED = (
+    "ag", "noise_floor", "distinguishable", "distinguishable_from_retrain", "trials", "failed_trials", "key",
+)  # fmt: skip
+_VERDICT = (
     *(f"{name}_{end}" for name in FIGURES for end in Interval._fields), *(f"{name}_gap_half" for name in FIGURES),
     "ag_half", "to_leader", "to_leader_half", "to_original", "to_original_half", "closer_than_original",
     "reference_refused", "reference_start", "weights_saw",
 )  # fmt: skip
+_GAPS = tuple(f"{name}_gap" for name in FIGURES)
 _WORDS = {True: "true", False: "false"}
-TRIAL_COLUMNS = (
-    *Cell._fields, "selected", "whole", "tried", "edges", *FIGURES, *(f"{name}_gap" for name in FIGURES), "ag",
-    "ag_validation", "va", "mia_validation", "seconds", "flip_rate", "step_drift", "params", "key", "model",
-    "reference",
-)  # fmt: skip
 OPTION_COLUMNS = (
     *Cell._fields, "series", "option", "asked", "measured", *FIGURES, "ef", "ag", "recorded_bytes", "key", "original",
 )  # fmt: skip
 NORM_COLUMNS = (*Cell._fields, "epoch", *NORMS, "ratio", *WEIGHTS)
+
+
+def columns() -> tuple[str, ...]:
+    """Of the results: every registered metric is among them."""
+    metrics = [name for name in all_columns() if name not in FIGURES]
+    return (
+        *Cell._fields,
+        "status",
+        "reason",
+        *FIGURES,
+        *_GAPS,
+        *_JUDGED,
+        *metrics,
+        *_ROW,
+        *_PRINTED,
+        *_VERDICT,
+    )
+
+
+def trial_columns() -> tuple[str, ...]:
+    """Of the trials: every metric that does not need Retrain's outputs."""
+    metrics = [
+        column
+        for name, metric in METRICS.items()
+        if metric.reads != "outputs" and name not in FIGURES
+        for column in columns_of(name)
+    ]
+    place = (*Cell._fields, "selected", "whole", "tried", "edges")
+    return (*place, *FIGURES, *_GAPS, "ag", "ag_validation", *metrics, "params", "key", "model", "reference")
 
 
 def results_csv(entries: Iterable[Entry], tables: Sequence[Table], spec: GridSpec | None = None) -> str:
@@ -59,7 +84,7 @@ def results_csv(entries: Iterable[Entry], tables: Sequence[Table], spec: GridSpe
         for line in table.lines
     }
     return csv_text(
-        COLUMNS,
+        columns(),
         (_row(entry) | judged[entry.cell._replace(seed=0)] | _start(entry, spec) for entry in entries),
     )
 
@@ -74,13 +99,14 @@ def _start(entry: Entry, spec: GridSpec | None) -> dict[str, object]:
 
 def trials_csv(tried: Iterable[Tried]) -> str:
     """One line for each finished trial. whole: false for a look at one on its way. edges: ends of ranges it sits on."""
-    return csv_text(TRIAL_COLUMNS, map(_trial, tried))
+    known = trial_columns()
+    return csv_text(known, (_trial(trial, known) for trial in tried))
 
 
-def _trial(trial: Tried) -> dict[str, object]:
+def _trial(trial: Tried, known: Collection[str]) -> dict[str, object]:
     gaps = {f"{name}_gap": off for name in FIGURES if (off := trial.difference(name)) is not None}
     return {
-        **{name: value for name, value in trial.row.items() if name in TRIAL_COLUMNS},
+        **{name: value for name, value in trial.row.items() if name in known},
         **trial.cell._asdict(),
         **{name: abs(off) for name, off in gaps.items()},
         "selected": _WORDS[trial.selected],
@@ -146,7 +172,7 @@ def _row(entry: Entry) -> dict[str, object]:
         **entry.cell._asdict(),
         "status": entry.status,
         "reason": entry.hole,
-        **{name: row.get(name) for name in (*FIGURES, *_ROW)},
+        **{name: row.get(name) for name in (*all_columns(), *_ROW)},
         **{f"{name}_gap": entry.gap(name) for name in FIGURES},
         "ag": entry.ag,
         "trials": entry.trials or None,

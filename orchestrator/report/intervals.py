@@ -7,13 +7,15 @@ from functools import cache
 from statistics import fmean, stdev
 
 CONFIDENCE = 0.95
+SIGNIFICANT = 3  # digits of a figure that has no fixed number of decimals
 
 
 @dataclass(frozen=True)
 class Figure:
     """A mean over count seeds, half its 95 % interval (None where nothing tells it) and its gap to Retrain's mean.
 
-    gap_half: half the interval of the gap.
+    gap_half: half the interval of the gap. low, high: of one seed, the 95 % interval that its images allow, where
+    the metric has one of its own.
     """
 
     mean: float
@@ -21,6 +23,8 @@ class Figure:
     gap: float | None = None
     count: int = 1
     gap_half: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 def figure(values: Sequence[float], gap: float | None = None, images: float | None = None) -> Figure:
@@ -43,6 +47,14 @@ def joined(*halves: float | None) -> float | None:
     """Halves of independent sources as one, square and add; None if no source is known."""
     known = [half for half in halves if half is not None]
     return math.hypot(*known) if known else None
+
+
+def decimals(mean: float, places: int | None) -> int:
+    """How many decimals a mean and its interval have: a fixed number, or what three significant digits take."""
+    if places is not None:
+        return places
+    size = math.floor(math.log10(abs(mean))) if mean else 0
+    return min(max(SIGNIFICANT - 1 - size, 0), 4)
 
 
 @cache

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
-from core.metrics import FIGURES, SETS
+from core.metrics import FIGURES, MAIN, METRICS
 from orchestrator.report.gradient_norms import NormTable
-from orchestrator.report.intervals import Figure
+from orchestrator.report.intervals import Figure, decimals
 from orchestrator.report.paper import COMPARED, Beside, BesideLine
 from orchestrator.report.sentence import quotable
-from orchestrator.report.tables import CLOSENESS, Line, Table
+from orchestrator.report.tables import FigureTable, Line, Table
 from orchestrator.spec import titles
 
-HEADINGS = ("FA", "RA", "TA", "MIA", "AG", "RTE", "Hyper-parameters")
+AVERAGE, PARAMETERS = "AG", "Hyper-parameters"
 HOLE = "–"
 NEAR = {None: "", "": "", "best": "≈", "retrain": "≈R"}
 DOUBTFUL = "†"
@@ -42,34 +42,40 @@ NORMS_KEY = (
     "Norm of the gradient on the forget set over that on the retain set, before each epoch, in the selected trials;"
     " w_forget and w_retain: the weights of the two sets."
 )
-CLOSE_HEADINGS = (
-    "E_F, %", *(f"{kind}, {name}" for kind in ("L2", "JS") for name in SETS),
-)  # fmt: skip
-CLOSE_KEY = (
-    "E_F: error on test images of the forgotten class, which A_R (that is TA) and the distances on test images leave"
-    " out. L2: mean distance of the probabilities to Retrain's (activation distance, at most 1.414). JS: their"
-    " Jensen-Shannon divergence (at most 0.693). Both on a sample of up to 1,000 images of each set."
-)
-QUANTIZED_KEY = (
-    "Against the original. Flip rate: share of integer weight codes that changed. Step drift: mean relative change"
-    " of the learned step sizes."
-)
+
+
+def main_metrics() -> list[str]:
+    """The metrics of the main table that stand behind AG; those that it is the average of stand before it."""
+    return [name for name, metric in METRICS.items() if metric.table == MAIN and name not in FIGURES]
+
+
+def headings() -> list[str]:
+    """The main table's, without the method."""
+    figures, others = ([METRICS[name].title for name in names] for names in (FIGURES, main_metrics()))
+    return [*figures, AVERAGE, *others, PARAMETERS]
 
 
 def key_text(tables: Iterable[Table]) -> str:
     """What the columns mean, and the signs that are there."""
     lines = [line for table in tables for line in table.lines]
-    parts = [KEY, *([NEAR_KEY] if any(line.near for line in lines) else []), MARKS_KEY]
-    return " ".join(parts)
+    more = [METRICS[name].about for name in main_metrics()]
+    near = [NEAR_KEY] if any(line.near for line in lines) else []
+    return " ".join(filter(None, [KEY, *more, *near, MARKS_KEY]))
 
 
-def figure_text(figure: Figure | None, places: int = 2, interval: bool = True) -> str:
-    """`93.38 (6.04)`, or `93.38 ± 0.41 (6.04)` over several seeds."""
+def figure_text(figure: Figure | None, places: int | None = 2, interval: bool = True) -> str:
+    """`93.38 (6.04)`, `93.38 ± 0.41 (6.04)` over several seeds, or `93.38 [92.9, 93.8]` where images allow an interval.
+
+    places: decimals; None: as many as make three significant digits.
+    """
     if figure is None:
         return HOLE
+    places = decimals(figure.mean, places)
     text = f"{figure.mean:.{places}f}"
     if interval and figure.half is not None:
         text += f" ± {figure.half:.{places}f}"
+    elif interval and figure.low is not None:
+        text += f" [{figure.low:.{places}f}, {figure.high:.{places}f}]"
     return text if figure.gap is None else f"{text} ({figure.gap:.{places}f})"
 
 
@@ -78,11 +84,14 @@ def ag_text(line: Line, interval: bool = True) -> str:
     return "0" if line.role == "reference" and line.ag else figure_text(line.ag, interval=interval)
 
 
-def time_text(line: Line) -> str:
-    """Seconds of unlearning; nothing for the original, which is not unlearned."""
-    if line.role == "original" and line.count:
-        return ""
-    return HOLE if line.seconds is None else titles.duration(line.seconds.mean)
+def metric_text(line: Line, name: str, interval: bool = True) -> str:
+    """A line's figure of a metric; seconds as a duration, and nothing where a figure cannot be."""
+    metric, found = METRICS[name], line.figures.get(name)
+    if line.role == "original" and line.count and metric.reads == "training":
+        return ""  # it was not unlearned
+    if found is not None and metric.unit == "s":
+        return titles.duration(found.mean)
+    return figure_text(found, metric.digits, interval)
 
 
 def name_text(line: Line) -> str:
@@ -121,15 +130,17 @@ def markdown_table(table: Table) -> str:
         [f"### {markdown_text(table.title)}"],
         *([f"> {markdown_text(said)}"] for said in (quotable(table), *table.caveats) if said),
         [f"- {label}: {markdown_text(value)}" for label, value in table.facts],
-        markdown_grid(("Method", *HEADINGS), "lrrrrrrl", [_cells(line) for line in table.lines]),
+        markdown_grid(
+            ("Method", *headings()),
+            "l" + "r" * (len(headings()) - 1) + "l",
+            [_cells(line) for line in table.lines],
+        ),
         [f"- {markdown_text(note)}" for note in (*table.notes, *table.edges)],
     ]
     if table.beside:
         parts += _beside(table.beside)
-    if table.quantized:
-        parts += _quantized(table.quantized)
-    if table.close:
-        parts += _close(table.close)
+    for figures in table.figure_tables:
+        parts += _figures(figures)
     if table.norms:
         parts += _norms(table.norms)
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -149,7 +160,7 @@ def _cells(line: Line) -> list[str]:
         f"*{name}*" if line.role == "original" else name,
         *(figure_text(line.figures.get(figure)) for figure in FIGURES),
         f"{ag} {NEAR[line.near]}".rstrip(),
-        time_text(line),
+        *(metric_text(line, name) for name in main_metrics()),
         markdown_text(line.hole or line.params),
     ]
 
@@ -171,21 +182,13 @@ def _beside(beside: Beside) -> list[list[str]]:
     ]
 
 
-def _quantized(lines: Sequence[Line]) -> list[list[str]]:
-    rows = [[markdown_text(n.title), figure_text(n.flip_rate), figure_text(n.step_drift)] for n in lines]
-    head = ("Method", "Flip rate, %", "Step drift, %")
-    return [["#### Quantization"], [QUANTIZED_KEY], markdown_grid(head, "lrr", rows)]
-
-
-def close_texts(line: Line) -> list[str]:
-    """E_F in percent, then the distances of outputs on forget, retain and test images."""
-    return [figure_text(line.closeness.get(name), 2 if name == "ef" else 3) for name in CLOSENESS]
-
-
-def _close(lines: Sequence[Line]) -> list[list[str]]:
-    rows = [[markdown_text(line.title), *close_texts(line)] for line in lines]
-    grid = markdown_grid(("Method", *CLOSE_HEADINGS), "l" + "r" * len(CLOSENESS), rows)
-    return [["#### Outputs beside Retrain's"], [CLOSE_KEY], grid]
+def _figures(table: FigureTable) -> list[list[str]]:
+    rows = [
+        [markdown_text(line.title), *(metric_text(line, name) for name in table.metrics)]
+        for line in table.lines
+    ]
+    grid = markdown_grid(("Method", *table.headings), "l" + "r" * len(table.metrics), rows)
+    return [[f"#### {table.title}"], *([[table.key]] if table.key else []), grid]
 
 
 def _norms(norms: NormTable) -> list[list[str]]:

@@ -7,8 +7,9 @@ from pathlib import PurePath
 from statistics import fmean
 from typing import Literal
 
-from core.metrics import DISTANCES, FIGURES
+from core.metrics import FIGURES, MAIN, METRICS, Metric, columns
 from orchestrator.plan import Cell, Plan
+from orchestrator.report.attack_notes import attack_notes
 from orchestrator.report.gradient_norms import NormTable, first_facts, norm_table
 from orchestrator.report.image_noise import ag_half, figure_half, gap_half, over_seeds
 from orchestrator.report.intervals import Figure, figure, joined, seed_half
@@ -19,10 +20,9 @@ from orchestrator.report.references import class_counts, refused_of, with_refusa
 from orchestrator.report.search_effort import effort_text
 from orchestrator.report.trials import Tried, edges_of, tried_of
 from orchestrator.report.verdict import BySeed, Verdict, judge
-from orchestrator.results import Entry, Row, collect
+from orchestrator.results import Entry, Row, collect, with_figures
 from orchestrator.spec import GridSpec, base_name, start_caveats, strict, titles
 
-CLOSENESS = ("ef", *DISTANCES)  # error on the forgotten class, and distances of outputs to Retrain's
 Role = Literal["original", "reference", "method"]
 Mark = Literal["", "best", "second"]
 
@@ -31,10 +31,9 @@ Mark = Literal["", "best", "second"]
 class Line:
     """A method's line. count of seeds have figures; with none, `hole` says why.
 
-    mark: rank of its AG, where it is told apart. near: what its AG is not told apart from; None where that is not
-    known. closeness: what rows say of `CLOSENESS`. flip_rate, step_drift: share of integer weight codes changed,
-    and mean relative change of the learned steps, against the original, in percent. trainable: parameters that
-    trained, in percent, of a method that says so.
+    figures: by metric, as they are shown (`Metric.scale`); those that at least one seed has. mark: rank of its AG,
+    where it is told apart. near: what its AG is not told apart from; None where that is not known. trainable:
+    parameters that trained, in percent, of a method that says so.
     """
 
     method: str
@@ -44,15 +43,30 @@ class Line:
     seeds: int
     figures: dict[str, Figure] = field(default_factory=dict)
     ag: Figure | None = None
-    seconds: Figure | None = None
-    closeness: dict[str, Figure] = field(default_factory=dict)
-    flip_rate: Figure | None = None
-    step_drift: Figure | None = None
     trainable: Figure | None = None
     params: str = ""
     hole: str = ""
     mark: Mark = ""
     near: Near | None = None
+
+
+@dataclass(frozen=True)
+class FigureTable:
+    """Metrics that stand together beneath the main table, and the lines that have one of them."""
+
+    title: str
+    metrics: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Title and unit of each metric."""
+        return tuple(METRICS[name].heading for name in self.metrics)
+
+    @property
+    def key(self) -> str:
+        """What the metrics measure."""
+        return " ".join(METRICS[name].about for name in self.metrics if METRICS[name].about)
 
 
 @dataclass(frozen=True)
@@ -99,19 +113,18 @@ class Table:
         return [self.line(method) for method in self.verdict.not_closer]
 
     @property
-    def close(self) -> list[Line]:
-        """The lines that say how close outputs are to Retrain's, or the error on a forgotten class."""
-        return [line for line in self.lines if line.closeness]
-
-    @property
-    def quantized(self) -> list[Line]:
-        """The lines that have a flip rate or a step drift."""
-        return [line for line in self.lines if line.flip_rate or line.step_drift]
+    def figure_tables(self) -> list[FigureTable]:
+        """The metrics that do not stand in the main table, by the heading of their own; those that have figures."""
+        headings = dict.fromkeys(
+            metric.table for metric in METRICS.values() if metric.table not in (MAIN, None)
+        )
+        tables = (_figure_table(str(heading), self.lines) for heading in headings)
+        return [table for table in tables if table.metrics]
 
 
 def build_tables(spec: GridSpec, plan: Plan, rows: Iterable[Row]) -> list[Table]:
     """The tables of a grid, in the plan's order, seeds within; a hole stays a hole."""
-    by_key = {row["key"]: row for row in rows}
+    by_key = {row["key"]: row for row in with_figures(rows)}
     entries = with_refusals(collect(plan, by_key.values()), class_counts(plan))
     return tables_of(spec, entries, by_key, tried_of(plan, entries, by_key))
 
@@ -148,7 +161,7 @@ def _table(spec: GridSpec, at: Cell, methods: dict[str, list[Entry]], rows: Mapp
         f"{titles.title(at.dataset)} · {titles.title(at.arch)} · {at.quant} · {scenario}",
         _facts(spec, at, everything, floor),
         tuple(_marked(line, verdict, floor) for line in lines),
-        tuple(_notes(lines, everything)),
+        (*_notes(lines, everything), *attack_notes(methods)),
         floor,
         beside(spec, at, {line.method: _means(line) for line in lines}, len(spec.seeds)),
         norm_table(methods, rows),
@@ -157,6 +170,12 @@ def _table(spec: GridSpec, at: Cell, methods: dict[str, list[Entry]], rows: Mapp
         caveats=tuple(start_caveats(spec, at.arch)),
         strict=strict(spec, at.arch),
     )
+
+
+def _figure_table(heading: str, lines: Iterable[Line]) -> FigureTable:
+    names = [name for name, metric in METRICS.items() if metric.table == heading]
+    shown = tuple(line for line in lines if any(name in line.figures for name in names))
+    return FigureTable(heading, tuple(name for name in names if any(name in n.figures for n in shown)), shown)
 
 
 def _means(line: Line) -> dict[str, float | None]:
@@ -177,16 +196,16 @@ def _line(method: str, entries: list[Entry], rows: Mapping[str, Row]) -> Line:
     if not done:
         return empty
     gaps = [ag for entry in done if (ag := entry.ag) is not None]
-    times = _values("seconds", done)
     return replace(
         empty,
         count=len(done),
-        figures={name: _figure(name, done) for name in FIGURES},
+        figures={
+            name: found
+            for name, metric in METRICS.items()
+            if not (role == "original" and metric.reads == "training")  # it was not unlearned
+            and (found := _figure(name, metric, done)) is not None
+        },
         ag=figure(gaps, images=_ag_half(done)) if gaps else None,
-        seconds=figure(times) if times and role != "original" else None,
-        closeness={name: figure(values) for name in CLOSENESS if (values := _values(name, done))},
-        flip_rate=_percent("flip_rate", done),
-        step_drift=_percent("step_drift", done),
         trainable=_trainable(done, rows),
         params=_params(role, done),
         hole="",
@@ -199,16 +218,26 @@ def _hole(entries: list[Entry]) -> str:
     return "; ".join(f"{entry.hole} (seed {entry.cell.seed})" for entry in entries)
 
 
-def _figure(name: str, done: list[Entry]) -> Figure:
+def _figure(name: str, metric: Metric, done: list[Entry]) -> Figure | None:
     """The gap is between means over the same seeds."""
+    values = [metric.scale * value for value in _values(name, done)]
+    if not values:
+        return None
+    found = figure(values, _gap(name, metric, done))
+    if name in FIGURES:
+        half, of_gap = _halves(name, done)
+        return replace(found, half=half, gap_half=of_gap)
+    ends = [metric.scale * value for end in columns(name)[1:] for value in _values(end, done)]
+    return replace(found, low=ends[0], high=ends[1]) if len(ends) == 2 else found
+
+
+def _halves(name: str, done: list[Entry]) -> tuple[float | None, float | None]:
+    """Half the intervals of a figure behind AG and of its gap, by images and by seeds."""
     images = over_seeds(figure_half(entry.row, name) for entry in done if entry.row)
-    found = figure(_values(name, done), images=images)
     pairs = _pairs(done)
-    if not pairs:
-        return found
     apart = [row[name] - retrain[name] for row, retrain in pairs]
-    half = joined(seed_half(apart), over_seeds(gap_half(row, retrain, name) for row, retrain in pairs))
-    return replace(found, gap=abs(fmean(apart)), gap_half=half)
+    of_gap = over_seeds(gap_half(row, retrain, name) for row, retrain in pairs) if pairs else None
+    return joined(seed_half(_values(name, done)), images), joined(seed_half(apart), of_gap)
 
 
 def _pairs(done: list[Entry]) -> list[tuple[Row, Row]]:
@@ -224,13 +253,17 @@ def _ag_half(done: list[Entry]) -> float | None:
     return over_seeds(ag_half(row, retrain) for row, retrain in _pairs(done))
 
 
+def _gap(name: str, metric: Metric, done: list[Entry]) -> float | None:
+    """Distance to Retrain, of metrics that are to be close to it."""
+    if metric.better != "closer to Retrain":
+        return None
+    pairs = [(row.get(name), retrain.get(name)) for row, retrain in _pairs(done)]
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return metric.scale * abs(fmean(a for a, _ in known) - fmean(b for _, b in known)) if known else None
+
+
 def _values(name: str, done: list[Entry]) -> list[float]:
     return [value for entry in done if (value := (entry.row or {}).get(name)) is not None]
-
-
-def _percent(name: str, done: list[Entry]) -> Figure | None:
-    values = [100 * share for share in _values(name, done)]
-    return figure(values) if values else None
 
 
 def _trainable(done: list[Entry], rows: Mapping[str, Row]) -> Figure | None:

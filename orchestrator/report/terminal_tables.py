@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.metrics import FIGURES
 from orchestrator.report import markdown
-from orchestrator.report.markdown import DOUBTFUL, HEADINGS, NEAR
+from orchestrator.report.markdown import DOUBTFUL, NEAR
 from orchestrator.report.paper import COMPARED, Beside
 from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import Line, Table
@@ -115,9 +115,10 @@ def _grid(table: Table, detail: Detail, plain: bool) -> "RichTable":
 
     names = [line.title + _seeds(line) for line in table.lines]
     figures = _figures(table, detail, plain)
-    grid = _empty(names, HEADINGS[:-1], figures, detail.tight)
+    *headings, parameters = markdown.headings()
+    grid = _empty(names, headings, figures, detail.tight)
     if detail.params:
-        grid.add_column(HEADINGS[-1], min_width=PARAMS_WIDTH, overflow="fold")
+        grid.add_column(parameters, min_width=PARAMS_WIDTH, overflow="fold")
     for line, name, cells in zip(table.lines, names, figures, strict=True):
         style = {"original": "dim", "reference": "bold", "method": ""}[line.role]
         params = [Text(line.params)] if detail.params else []
@@ -126,7 +127,7 @@ def _grid(table: Table, detail: Detail, plain: bool) -> "RichTable":
 
 
 def _figures(table: Table, detail: Detail, plain: bool) -> list[list["Text"]]:
-    """The cells of every line from FA to RTE; AG with its signs, padded so that figures stay aligned."""
+    """The cells of every line up to hyper-parameters; AG with its signs, padded so that figures stay aligned."""
     from rich.text import Text
 
     signs = [(SIGNS[line.mark] if plain else "") + NEAR[line.near] for line in table.lines]
@@ -138,7 +139,7 @@ def _figures(table: Table, detail: Detail, plain: bool) -> list[list["Text"]]:
                 for name in FIGURES
             ),
             _ranked(line, detail, sign.ljust(longest)),
-            Text(markdown.time_text(line)),
+            *(Text(markdown.metric_text(line, name, detail.intervals)) for name in markdown.main_metrics()),
         ]
         for line, sign in zip(table.lines, signs, strict=True)
     ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import yaml
 
-from core.metrics import FIGURES
+from core.metrics import FIGURES, METRICS
 from orchestrator.plan import Plan
 from orchestrator.report import csv_files, markdown
 from orchestrator.report.comparison import (
@@ -35,9 +35,8 @@ from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import Table, build_tables
 from orchestrator.report.terminal_tables import print_tables
 from orchestrator.report.trials import Tried
-from orchestrator.results import Entry, Row, as_table, compressed, groups, notice
+from orchestrator.results import Entry, Row, as_table, compressed, groups, notice, wide_schema
 from orchestrator.spec import GridSpec, titles
-from tasks import SCHEMA
 from tasks.store import Store, public
 
 if TYPE_CHECKING:
@@ -188,7 +187,7 @@ def _address(store: Store, name: str) -> str:
 def _parquet(found: Found) -> bytes:
     newer = {key: one.now for key, one in found.older.items()}
     rows = [row | {"superseded_by": newer.get(row["key"])} for row in found.everything]
-    return compressed(as_table(rows, SCHEMA.append(pa.field("superseded_by", pa.string()))))
+    return compressed(as_table(rows, wide_schema(rows).append(pa.field("superseded_by", pa.string()))))
 
 
 @lru_cache
@@ -204,6 +203,7 @@ def _template(name: str) -> "Template":
     )
     environment.globals |= {
         "FIGURES": FIGURES,
+        "METRICS": METRICS,
         "COMPARED": published.COMPARED,
         "markdown": markdown,
         "quotable": quotable,

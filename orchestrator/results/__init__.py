@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from orchestrator.results import known_grids as known_grids, models as models
     from orchestrator.results.about_data import data_remarks as data_remarks
     from orchestrator.results.entries import Entry as Entry, Row as Row, collect as collect
+    from orchestrator.results.figures import (
+        record_of as record_of,
+        wide_schema as wide_schema,
+        with_figures as with_figures,
+    )
     from orchestrator.results.image_digests import (
         other_images as other_images,
         with_digests as with_digests,
@@ -19,7 +24,11 @@ if TYPE_CHECKING:
     from orchestrator.results.merged_rows import merged_files as merged_files, write_merged as write_merged
     from orchestrator.results.models import load_model as load_model
     from orchestrator.results.parquet import as_table as as_table, compressed as compressed
-    from orchestrator.results.reading import load_results as load_results, read_rows as read_rows
+    from orchestrator.results.reading import (
+        load_results as load_results,
+        measured_rows as measured_rows,
+        read_rows as read_rows,
+    )
     from orchestrator.results.revisions import (
         Older as Older,
         find_older as find_older,

@@ -12,7 +12,7 @@ from orchestrator import environment
 from orchestrator.plan import Cell, expand, make_plan
 from orchestrator.results import known_grids
 from orchestrator.results.entries import Entry, Row, collect
-from orchestrator.results.reading import read_rows
+from orchestrator.results.reading import measured_rows
 from orchestrator.spec import arch_name, dataset_name, method_name
 from tasks.nodes import warm
 from tasks.store import Corrupt, Store
@@ -64,7 +64,7 @@ def _entry(store: Store, method: str, wanted: dict[str, Any]) -> Entry:
     if spec is None:
         raise BadInput(f"no grid in {store.uri}: name a store in which a grid ran")
     plan = expand(make_plan(spec), store)
-    entries = collect(plan, read_rows(store, plan.nodes.keys())[0])
+    entries = collect(plan, measured_rows(store, plan.nodes.keys())[0])
     asked = _as_stored(wanted) | ({} if method == BEST else {"method": method_label(method)})
     for name, value in asked.items():
         known = {str(getattr(entry.cell, name)): entry for entry in entries}

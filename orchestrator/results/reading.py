@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from orchestrator.results.figures import wide_schema, with_figures
 from orchestrator.results.merged_rows import Moved, read_merged
 from orchestrator.results.parquet import Row, as_table, read_at_once, read_each
 from tasks import Newer, Record, refuse_newer
@@ -24,7 +25,9 @@ def load_results(store_uri: str) -> "pl.DataFrame":
 
     The columns are the fields of `tasks.record.Record`, which says what each means: accuracies and gaps in percent
     (Float64), keys, names and JSON as text (String), counts as Int64, `finished_at` in UTC, `candidates` and `curve`
-    as lists of structs. A store without rows, or that is not there, gives a frame of the same schema without rows.
+    as lists of structs; in the place of `scores` a column (Float64) for each metric of `core.metrics.METRICS`. What
+    a row lacks and the verb `score` has measured since stands in the row, and in one of its own of kind `score`.
+    A store without rows, or that is not there, gives a frame of the same schema without rows.
     Raises Newer (a BadInput) for rows of a later version.
 
     Rows of other grids that ran here are among them, and rows that an older revision of a stage or method made.
@@ -33,13 +36,24 @@ def load_results(store_uri: str) -> "pl.DataFrame":
     """
     import polars as pl
 
-    frame = pl.from_arrow(as_table(read_rows(Store(store_uri))[0]))
+    rows = measured_rows(Store(store_uri))[0]
+    frame = pl.from_arrow(as_table(rows, wide_schema(rows)))
     assert isinstance(frame, pl.DataFrame)
     return frame
 
 
+def measured_rows(store: Store, keys: Collection[str] | None = None) -> tuple[list[Row], list[str]]:
+    """`read_rows` with a column for each metric, and in them what scores have measured since."""
+    if keys is None:
+        rows, lines = read_rows(store)
+        return with_figures(rows), lines
+    about = (score for key, scores in store.scores().items() if key in keys for score in scores)
+    rows, lines = read_rows(store, {*keys, *about})
+    return [row for row in with_figures(rows) if row["key"] in keys], lines
+
+
 def read_rows(store: Store, keys: Collection[str] | None = None) -> tuple[list[Row], list[str]]:
-    """All rows, or those of the given nodes, and one line for each part that had to be repaired.
+    """All rows as nodes left them, or those of the given nodes, and one line for each part that had to be repaired.
 
     A corrupt part goes to quarantine/. It is written again from the manifest of a node that is finished, or from the
     failure of one that has failed; else the row is gone until the node is computed again, and so it is where part

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from orchestrator.run.driver import Driver as Driver
     from orchestrator.run.outcomes import Clock as Clock, Summary as Summary
     from orchestrator.run.progress import Progress as Progress
+    from orchestrator.run.scoring import Scored as Scored, score_store as score_store
     from orchestrator.run.search_stage import tune_stage as tune_stage
     from orchestrator.run.watch import learn as learn, words as words
 else:

@@ -4,19 +4,16 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
+from math import log10
 from typing import Any
 
-from core.metrics import FIGURES
+from core.metrics import FIGURES, METRICS, all_columns
 from orchestrator.tracking.run_values import gaps
 from tasks import Record
 
 TABLE, CHART = "trials.csv", "search.svg"
 Row = dict[str, Any]
 _GAPS = ("ag", *(f"{name}_gap" for name in FIGURES))
-# columns and how they are written; seconds are those of the method alone
-_COLUMNS = dict.fromkeys(("ag", "ag_validation", *FIGURES, *_GAPS[1:], "seconds"), ".2f") | {
-    "epochs": "d", "flip_rate": ".4f", "step_drift": ".4f", "key": "s",
-}  # fmt: skip
 # AG and the four it is the mean of: colours that stay apart for colour-blind readers, each with its mark
 _FIGURES = {"AG": "#1f2933", "FA": "#d55e00", "RA": "#0072b2", "TA": "#009e73", "MIA": "#c06a9c"}
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
@@ -35,6 +32,7 @@ def cell_files(
     rows = [
         {
             **trial.model_dump(),
+            **trial.figures(all_columns()),
             **gaps(trial, reference),
             "ag_validation": judged.get(trial.key),
             "selected": trial.key == cell.selected,
@@ -61,12 +59,24 @@ def _table(rows: Iterable[Row], names: Sequence[str]) -> str:
     """One line a trial."""
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["selected", *names, *_COLUMNS])
+    columns = _columns()
+    lines.writerow(["selected", *names, *columns])
     for row in rows:
-        told = ["" if row.get(name) is None else format(row[name], how) for name, how in _COLUMNS.items()]
+        told = ["" if row.get(name) is None else format(row[name], how) for name, how in columns.items()]
         tried = [f"{row['tried'][name]:g}" if name in row["tried"] else "" for name in names]
         lines.writerow(["yes" if row["selected"] else "", *tried, *told])
     return text.getvalue()
+
+
+def _columns() -> dict[str, str]:
+    """The columns, and how they are written: a metric with the decimals that its tables show."""
+    ours = dict.fromkeys(("ag", "ag_validation", *FIGURES, *_GAPS[1:]), ".2f")
+    others = {
+        name: f".{(2 if metric.digits is None else metric.digits) + round(log10(metric.scale))}f"
+        for name, metric in METRICS.items()
+        if metric.table and metric.reads != "outputs"
+    }
+    return ours | others | {"epochs": "d", "key": "s"}
 
 
 def _chart(title: str, rows: Sequence[Row], name: str) -> str:

@@ -18,7 +18,8 @@ BATCH = 900  # metrics in one call; MLflow takes 1,000
 PAGE = 200  # runs read in one call: a server takes 6 ms for each, and may be busy
 LANES = 8  # runs written to a server at a time: of a call's 55 ms to one with several workers, 45 are waiting
 PARENT = "mlflow.parentRunId"
-LAYOUT = {"mirror": "3"}  # the tag of runs as this code writes them; others are written anew
+RESCORED = "rescored"  # the tag that names the metrics which scores added to a finished run
+LAYOUT = {"mirror": "4"}  # the tag of runs as this code writes them; others are written anew
 
 # A server that is down must cost seconds; nothing calls home; no address is printed into the progress display.
 _DEFAULTS = {
@@ -35,7 +36,7 @@ class Run:
 
     chosen: for a cell, the evaluation its figures are of. failure: the message it ended with. parent: the id of
     a trial's cell. selected: for a trial, "true" or "false" once its cell has chosen. reference: for an original
-    or Retrain, the evaluation that its gaps are to.
+    or Retrain, the evaluation that its gaps are to. rescored: metrics that were added after it had finished.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Run:
     parent: str | None = None
     selected: str | None = None
     reference: str | None = None
+    rescored: frozenset[str] = frozenset()
 
 
 class Data(NamedTuple):
@@ -116,6 +118,7 @@ class Tracker:
                     tags.get(PARENT),
                     tags.get("selected"),
                     tags.get("reference"),
+                    frozenset(tags.get(RESCORED, "").split()),
                 )
                 if "node_key" in tags:
                     yield tags["node_key"], known, tags.items() >= LAYOUT.items()
@@ -151,6 +154,7 @@ class Tracker:
             self._client.log_batch(run.id, metrics=metrics[at : at + BATCH], **({} if at else rest))
         run.parent, run.selected = tags.get(PARENT, run.parent), tags.get("selected", run.selected)
         run.reference = tags.get("reference", run.reference)
+        run.rescored |= frozenset(tags.get(RESCORED, "").split())
 
     def use(self, run: Run, data: "Data") -> None:
         """Records what a run was computed from; a second time changes nothing.

@@ -1,17 +1,17 @@
 """The MLflow mirror: a projection of the store's rows, written by the driver alone. Parquet stays the truth."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from core.metrics import FIGURES
+from core.metrics import FIGURES, METRICS
 from orchestrator.plan import Plan
-from orchestrator.results import read_rows
+from orchestrator.results import measured_rows, record_of
 from orchestrator.spec import GridSpec, colour_of
 from orchestrator.tracking import run_values
 from orchestrator.tracking.artifacts import cell_files
-from orchestrator.tracking.client import PARENT, Run, Tracker, is_server, quiet
+from orchestrator.tracking.client import PARENT, RESCORED, Run, Tracker, is_server, quiet
 from orchestrator.tracking.notes import NOTE, data_entity, run_note
 from orchestrator.tracking.rows import Rows, cell_of, data_of, evaluations, problem_of, references
 from orchestrator.tracking.views import about
@@ -57,6 +57,7 @@ class Mirror:
         self._tracker: Tracker | None = None
         self._written: list[str] = []
         self._verdicts: dict[str, Verdict] = {}  # by a trial's evaluation, once its cell has chosen
+        self._rescored: dict[str, Set[str]] = {}  # what scores have added to a row, as `sync` finds it
         self._rows, self._references = Rows(store), references(plan)
         self._live: dict[str, set[tuple[str, int]]] = {}  # points told before the end, by evaluation
         if uri is not None:
@@ -139,8 +140,9 @@ class Mirror:
 
     def _sync(self) -> None:
         tracker = self._open()
-        rows, _ = read_rows(self.store, self.plan.nodes.keys())
-        records = {row["key"]: Record.model_validate(row) for row in rows}
+        rows, _ = measured_rows(self.store, self.plan.nodes.keys())
+        records = {row["key"]: record_of(row) for row in rows}
+        self._rescored = {row["key"]: METRICS.keys() & row["rescored"] for row in rows}
         cells: dict[str, list[tuple[Node, Record]]] = {}
         # Selections first: a trial's run is then written with its gaps at once.
         for record in sorted(records.values(), key=lambda r: (r.status != "done", r.kind != "select")):
@@ -232,13 +234,17 @@ class Mirror:
         tracker = self._open()
         failure = None if record.status == "done" else run_values.failure(record)
         known = tracker.runs.get(node.key)
-        if known and (known.finished or (failure is not None and known.failure == failure)):
+        if known and known.finished:
+            self._add_scores(known, node, record)
+            return
+        if known and failure is not None and known.failure == failure:
             return
         model = self._rows.find(record.model)  # its curve; a cell's is that of the trial that it chose
         run = self._run(node, model or record)
         gaps, tags = self._verdict(node, record) if failure is None else ({}, {})
         tags |= run_values.tags(record, clear=run.failure is not None)
         tags |= {"chosen": run.chosen} if run.chosen else {}
+        tags |= _rescored_tag(self._rescored.get(node.key, frozenset[str]()))
         tags |= {NOTE: run_note(self.spec, node, self.store.uri, tags.get("checkpoint"))}
         params = run_values.parameters(node, record) if failure is None else {}
         live = self._live.pop(node.key, set())
@@ -248,6 +254,15 @@ class Mirror:
         if failure is None and cell_of(self.plan, node) is None:
             self._complete(node, record, run)
         tracker.end(run, failure, run_values.milliseconds(record))
+        self._written.append(node.key)
+
+    def _add_scores(self, run: Run, node: Node, record: Record) -> None:
+        """Adds to a finished run what scores have measured since."""
+        wanted = self._rescored.get(node.key, frozenset[str]())
+        if wanted <= run.rescored:
+            return
+        told = run_values.points(run_values.figures(record, wanted))
+        self._open().log(run, told, {}, _rescored_tag(wanted), run_values.milliseconds(record))
         self._written.append(node.key)
 
     def _complete(self, node: Node, record: Record, run: Run) -> None:
@@ -305,6 +320,10 @@ class Mirror:
             return {f"{name}_gap": 0.0 for name in FIGURES}, tags | {"reference": node.key}
         gaps = run_values.gaps(record, self._rows.find(reference))
         return gaps, tags | ({"reference": str(reference)} if gaps else {})
+
+
+def _rescored_tag(names: Set[str]) -> dict[str, str]:
+    return {RESCORED: " ".join(sorted(names))} if names else {}
 
 
 def _reason(error: Exception, uri: str) -> str:

@@ -1,18 +1,20 @@
 """What MLflow is told about a row: name, parameters, tags, metrics and curves, as plain values."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from core.checkpoint import WEIGHTS
-from core.metrics import DISTANCES, FIGURES, average_gap
+from core.metrics import FIGURES, METRICS, average_gap, columns
 from orchestrator.spec import GridSpec, titles
 from tasks import Node, Record
 
-METRICS = (
-    "fa", "ra", "ta", "mia", "va", "mia_validation", "ag", "ag_validation", "seconds", "node_seconds", "flip_rate",
-    "step_drift", "epochs", "ef",
-)  # fmt: skip
+_BESIDE = (
+    "ag",
+    "ag_validation",
+    "node_seconds",
+    "epochs",
+)  # numbers of a row that are no metric of its model
 COORDINATES = ("dataset", "arch", "quant", "scenario", "amount", "seed", "method")
 _TAGS = (
     "status", "code_revision", "hardware", "versions", "tried", "protocol", "select_on", "forget_count",
@@ -74,10 +76,21 @@ def failure(record: Record) -> str:
 
 
 def metrics(record: Record) -> dict[str, float]:
-    """The figures a row has; distances to Retrain's outputs below `outputs/`, behind the others on every page."""
-    values = {name: getattr(record, name) for name in METRICS}
-    values |= {f"outputs/{name}": getattr(record, name) for name in DISTANCES}
-    return {name: float(value) for name, value in values.items() if value is not None}
+    """The figures a row has; what compares outputs to Retrain's below `outputs/`, behind the others on every page."""
+    return figures(record, METRICS) | {
+        name: float(value) for name in _BESIDE if (value := getattr(record, name)) is not None
+    }
+
+
+def figures(record: Record, names: Iterable[str]) -> dict[str, float]:
+    """What a row has of some metrics, the ends of intervals with them, by the names they have in MLflow."""
+    where = {
+        column: f"outputs/{column}" if METRICS[name].reads == "outputs" else column
+        for name in names
+        for column in columns(name)
+    }
+    found = record.figures(where)
+    return {where[column]: float(value) for column, value in found.items() if value is not None}
 
 
 def gaps(record: Record, reference: Record | None) -> dict[str, float]:

@@ -20,7 +20,7 @@ from tasks.node import Kind
 from tasks.nodes import attempt
 
 # Not `data`: whoever trains reads the images too, and keeps them.
-_FOR_HELPERS: frozenset[Kind] = frozenset({"evaluate", "select"})
+_FOR_HELPERS: frozenset[Kind] = frozenset({"evaluate", "select", "score"})
 
 
 class Executor(Protocol):

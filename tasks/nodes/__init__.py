@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         hardware_of as hardware_of,
         now as now,
     )
+    from tasks.nodes.scoring import lacking_files as lacking_files, score_node as score_node
     from tasks.nodes.training import node_data as node_data
 else:
     __getattr__, __dir__, __all__ = door(__name__, __file__)

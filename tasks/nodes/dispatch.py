@@ -13,6 +13,7 @@ from tasks.nodes import warm
 from tasks.nodes.measuring import evaluate, select
 from tasks.nodes.provenance import base_record, now
 from tasks.nodes.result import Result
+from tasks.nodes.scoring import score
 from tasks.nodes.telling import Telling
 from tasks.nodes.training import prepare_data, run_trial, train_original, train_retrain
 from tasks.record import Record
@@ -25,6 +26,7 @@ _FUNCTIONS: dict[Kind, Callable[[Node, Place, Store], Result]] = {
     "trial": run_trial,
     "evaluate": evaluate,
     "select": select,
+    "score": score,
 }
 
 

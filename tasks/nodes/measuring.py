@@ -2,54 +2,70 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from core.errors import BadInput
 from core.lazy import torch
-from core.metrics import FIGURES, OUTPUTS, Predictions, average_gap, outputs, predictions, svc_mia
+from core.metrics import (
+    FIGURES,
+    METRICS,
+    OUTPUTS,
+    SetPredictions,
+    Source,
+    average_gap,
+    columns,
+    measure,
+    outputs,
+    predictions,
+)
 from tasks.job import Place
 from tasks.node import Node
 from tasks.nodes import warm
 from tasks.nodes.result import PREDICTIONS, Result
-from tasks.record import Candidate, Record
+from tasks.record import Candidate, Record, figure_fields
 from tasks.store import Corrupt, Store
 
-# what an evaluation's row says about the model that it looks at
-_OF_MODEL = ("params", "seconds", "flip_rate", "step_drift", "epochs", "gpu_share")
+# what an evaluation's row says about the model that it looks at, beside its figures
+_OF_MODEL = ("params", "epochs", "gpu_share")
 
 
 def evaluate(node: Node, _place: Place, store: Store) -> Result:
-    """FA, RA, TA and the attack, from a model's stored predictions; CPU only."""
-    inputs, (model_key, *_) = node.inputs, node.parents
-    parts = predictions.unpack(store.read(model_key, PREDICTIONS))
-    train, test = parts["train"], parts["test"]
-    index = warm.node_split(torch.from_numpy(train.labels.astype(np.int64)), inputs)
-    forget, retain, held = (train.select(part.numpy()) for part in index)
-    forgotten = None
-    if inputs["scenario"] == "class":
-        # published protocol: the forgotten class leaves test and validation too
-        forgotten = test.select(test.labels == int(inputs["amount"]))
-        test, held = (part.select(part.labels != int(inputs["amount"])) for part in (test, held))
-    parent = store.manifest(model_key).record
+    """Every metric of a model's stored predictions, and what its training said about itself; CPU only."""
+    model = store.manifest(node.parents[0]).record
+    seen = set_predictions(node, store)
+    figures = measure("predictions", seen) | measure("training", model.model_dump())
+    figures |= model.figures(of_source("weights"))
     row = {
-        "fa": forget.accuracy,
-        "ra": retain.accuracy,
-        "ta": test.accuracy,
-        "mia": _attack(retain, test, forget),
-        "ef": 100 - forgotten.accuracy if forgotten else None,
-        "va": held.accuracy if len(held) else None,
-        "mia_validation": _attack(retain, held, forget) if len(held) else None,
-        "forget_count": len(forget),
-        "retain_count": len(retain),
-        "test_count": len(test),
-        "model": model_key,
-        **{name: getattr(parent, name) for name in _OF_MODEL},
+        **figure_fields(figures),
+        "forget_count": len(seen.forget),
+        "retain_count": len(seen.retain),
+        "test_count": len(seen.test),
+        "model": model.key,
+        **{name: getattr(model, name) for name in _OF_MODEL},
     }
     return Result({}, {}, row)
 
 
-def _attack(retain: Predictions, outside: Predictions, forget: Predictions) -> float:
-    return svc_mia(retain.confidence, outside.confidence, forget.confidence)
+def set_predictions(node: Node, store: Store) -> SetPredictions:
+    """What the model of an evaluation's node predicts, by the sets that the node describes."""
+    inputs = node.inputs
+    parts = predictions.unpack(store.read(node.parents[0], PREDICTIONS))
+    train, test = parts["train"], parts["test"]
+    index = warm.node_split(torch.from_numpy(train.labels.astype(np.int64)), inputs)
+    forget, retain, held = (train.select(part.numpy()) for part in index)
+    if inputs["scenario"] != "class":
+        return SetPredictions(forget, retain, test, held)
+    # published protocol: the forgotten class leaves test and validation too
+    gone = int(inputs["amount"])
+    staying, staying_held = (part.select(part.labels != gone) for part in (test, held))
+    return SetPredictions(forget, retain, staying, staying_held, test.select(test.labels == gone))
+
+
+def of_source(*reads: Source) -> list[str]:
+    """The columns of the metrics that read one of these sources."""
+    return [column for name, metric in METRICS.items() if metric.reads in reads for column in columns(name)]
 
 
 def select(node: Node, _place: Place, store: Store) -> Result:
@@ -67,35 +83,39 @@ def select(node: Node, _place: Place, store: Store) -> Result:
     if not candidates:
         raise BadInput("every trial of this cell failed")
     best = min(candidates, key=lambda c: (deciding_gap(c, node), c.evaluation))
-    row = found[best.evaluation].model_dump(include=_CHOSEN) | {
-        "ag": best.ag,
-        "ag_validation": best.ag_validation,
-        "selected": best.evaluation,
-        "reference": reference,
-        "candidates": candidates,
-        "epochs": search.record.epochs if search else sum(trial.epochs or 0 for trial in found.values()),
-    }
-    return Result({}, {}, row | _distances(found[best.evaluation], retrain, store))
+    chosen = found[best.evaluation]
+    figures = chosen.figures(of_source("predictions", "weights", "training"))
+    figures |= _beside_retrain(chosen, retrain, store)
+    row = (
+        figure_fields(figures)
+        | chosen.model_dump(include=_CHOSEN)
+        | {
+            "ag": best.ag,
+            "ag_validation": best.ag_validation,
+            "selected": best.evaluation,
+            "reference": reference,
+            "candidates": candidates,
+            "epochs": search.record.epochs if search else sum(trial.epochs or 0 for trial in found.values()),
+        }
+    )
+    return Result({}, {}, row)
 
 
-def _distances(chosen: Record, retrain: Record, store: Store) -> dict[str, float]:
-    """How far the chosen model's outputs lie from Retrain's; nothing where older code kept no outputs."""
-    kept = []
-    for model in (chosen.model, retrain.model):
-        if model is None or OUTPUTS not in store.manifest(model).files:
-            return {}
-        kept.append(outputs.unpack(store.read(model, OUTPUTS)))
-    found = outputs.distances(*kept)
-    return {f"activation_{name}": d.activation for name, d in found.items()} | {
-        f"js_{name}": d.js for name, d in found.items()
-    }
+def _beside_retrain(chosen: Record, retrain: Record, store: Store) -> dict[str, float | None]:
+    """The metrics of the chosen model's outputs beside Retrain's; nothing where older code kept no outputs."""
+    models = [record.model for record in (chosen, retrain)]
+    if not all(model and OUTPUTS in store.manifest(model).files for model in models):
+        return {}
+    return measure("outputs", *(outputs_of(str(model), store) for model in models))
 
 
-# what a selection's row takes over from the evaluation that it chose
-_CHOSEN = {
-    *FIGURES, "ef", "va", "mia_validation", "params", "tried", "seconds", "flip_rate", "step_drift", "gpu_share",
-    "model", "forget_count", "retain_count", "test_count",
-}  # fmt: skip
+def outputs_of(model: str, store: Store) -> dict[str, Any]:
+    """A model's probabilities on a sample of each set."""
+    return outputs.unpack(store.read(model, OUTPUTS))
+
+
+# what a selection's row takes over from the evaluation that it chose, beside its figures
+_CHOSEN = {"params", "tried", "gpu_share", "model", "forget_count", "retain_count", "test_count"}
 
 
 def _finished(evaluations: list[str], store: Store) -> dict[str, Record]:

@@ -13,7 +13,7 @@ from core import checkpoint, quant
 from core.data import Images, pool_indices
 from core.errors import BadInput, Diverged
 from core.lazy import Tensor, nn, torch
-from core.metrics import OUTPUTS, RetainSample, outputs, predictions
+from core.metrics import OUTPUTS, RetainSample, measure, outputs, predictions
 from core.train import Around, Forward, plain
 from core.unlearn import METHODS, Participant, Problem, RetrainParams, Shared, Training, train_from_scratch
 from tasks.job import Place
@@ -21,6 +21,7 @@ from tasks.node import Node, whole_trial
 from tasks.nodes import telling, warm
 from tasks.nodes.result import PREDICTIONS, Curve, Result
 from tasks.nodes.unfinished import Partial
+from tasks.record import figure_fields
 from tasks.store import Store
 
 
@@ -159,8 +160,7 @@ def _unlearn(
     result.files[OUTPUTS] = outputs.pack(outputs.sampled(unlearned, sets, data.transform))
     result.row["epochs"] = partial.until or inputs["params"].get("epochs")
     if node.kind == "trial":
-        result.row["flip_rate"] = quant.flip_rate(quant.weight_codes(model), quant.weight_codes(unlearned))
-        result.row["step_drift"] = quant.step_drift(model, unlearned)
+        result.row.update(figure_fields(measure("weights", model, unlearned)))
     return result
 
 

@@ -9,6 +9,7 @@ logs/<key>.log         traceback of a failure
 quarantine/…           what was found corrupt
 partial/<key>/…        the state of a long training that is not finished
 running/<key>.json     how far a node at work is (see tasks.store.running)
+scored/<key>.<score>   a score of an evaluation or selection: the keys of both
 kept/<key>             a trial whose weights a selection in this store chose
 spec.json              the grid that ran here last
 grids/<name>.json      every grid that ran here (see orchestrator.results.known_grids)
@@ -153,6 +154,19 @@ class Store(Files):
     def kept(self) -> set[str]:
         """Trials that a selection in this store chose."""
         return self._keys("kept")
+
+    def note_score(self, about: str, score: str) -> None:
+        """Notes that a score is about a node, so that whoever reads that node's row finds it; before its commit."""
+        self.put(f"scored/{_key(about)}.{_key(score)}", b"")
+
+    def scores(self) -> dict[str, set[str]]:
+        """The scores about each node, whether they are finished or only begun."""
+        found: dict[str, set[str]] = {}
+        for name in self.names("scored"):
+            about, _, score = name.partition(".")
+            if _KEY.fullmatch(about) and _KEY.fullmatch(score):
+                found.setdefault(about, set()).add(score)
+        return found
 
     def forget_node(self, key: str) -> None:
         """Makes a node unfinished; its row and files stay until it is computed again."""

@@ -8,7 +8,7 @@ from core.metrics.gap import FIGURES, average_gap
 from orchestrator.plan.grid_plan import Plan, make_plan
 from orchestrator.spec.specification import GridSpec, SearchSpec
 from tasks.node import Node
-from tasks.record import Candidate, EpochFact, Record
+from tasks.record import Candidate, EpochFact, Record, figure_fields
 from tasks.store.store import Store
 
 START = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -51,11 +51,25 @@ def figures(node: Node, method: str) -> dict[str, float]:
     return values | {"va": values["ta"] + 0.3, "mia_validation": values["mia"] + 0.2}
 
 
+def attack(node: Node) -> dict[str, float]:
+    """What metrics say that have no field of their own in a row."""
+    values = {"mia_auc": 50 + 5 * share(node.key, "auc"), "mia_tpr": 1 + 3 * share(node.key, "tpr")}
+    ends = {
+        f"{name}_{end}": value + by
+        for name, value in values.items()
+        for end, by in (("low", -1), ("high", 1))
+    }
+    return values | ends | {"mia_separation": 75.0, "mia_swing": share(node.key, "swing")}
+
+
 class Fake:
     """Commits the nodes of a plan in its order, except those that are to fail or to be left out."""
 
-    def __init__(self, store: Store, spec: GridSpec, plan: Plan | None = None, curve: int = 3) -> None:
+    def __init__(
+        self, store: Store, spec: GridSpec, plan: Plan | None = None, curve: int = 3, scored: bool = True
+    ) -> None:
         self.store, self.spec, self.plan, self.curve = store, spec, plan or make_plan(spec), curve
+        self.scored = scored
         self.rows: dict[str, Record] = {}
 
     def fill(self, fail=lambda node: False, skip=lambda node: False) -> list[Record]:
@@ -137,7 +151,8 @@ class Fake:
         parent = self.rows[node.parents[0]]
         shared = {name: getattr(parent, name) for name in ("params", "seconds", "flip_rate", "step_drift")}
         counts = {"forget_count": 4500, "retain_count": 40500, "test_count": 10000, "model": parent.key}
-        return figures(node, node.inputs["method"]) | shared | counts
+        scores = figure_fields(attack(node) if self.scored else {})
+        return figures(node, node.inputs["method"]) | shared | counts | scores
 
     def _select(self, node: Node) -> dict:
         reference = self.rows[node.parents[0]].model_dump()
@@ -154,6 +169,7 @@ class Fake:
             "flip_rate",
             "step_drift",
             "model",
+            "scores",
         )
         row = {n: getattr(chosen, n) for n in (*names, "forget_count", "retain_count", "test_count")}
         candidates = [Candidate(evaluation=r.key, ag=ag, ag_validation=ag + 0.1) for ag, r in gaps]

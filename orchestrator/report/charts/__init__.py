@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from core.door import door
 
 if TYPE_CHECKING:
-    from orchestrator.report.charts.catalogue import CHARTS as CHARTS, spec_of as spec_of
+    from orchestrator.report.charts.catalogue import charts as charts, spec_of as spec_of
     from orchestrator.report.charts.files import write_charts as write_charts
     from orchestrator.report.charts.overview import overview_chart as overview_chart
     from orchestrator.report.charts.page import make_charts as make_charts, scripts as scripts

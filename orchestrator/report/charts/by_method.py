@@ -1,10 +1,12 @@
-"""Charts with a line for each method: AG, MIA, time, flip rate. Seeds are small marks, means large ones."""
+"""Charts with a line for each method: AG, time, each metric. Seeds are small marks, means large ones."""
 
+import json
 from collections.abc import Callable, Collection
 from typing import Any
 
 import altair as alt
 
+from core.metrics import METRICS
 from orchestrator.report.charts.parts import (
     FLOOR,
     GAP_TITLE,
@@ -51,17 +53,28 @@ def _ag(scope: Scope) -> alt.TopLevelMixin:
     return _layered(scope, x, "ag", ("retrain",), [floor.mark_rect(color=FLOOR, opacity=0.22), named])
 
 
-def mia_chart() -> Chart:
-    """The membership inference attack of every method, against Retrain's."""
+def metric_chart(name: str) -> Chart:
+    """A registered metric of every method; against Retrain's where it should be close to that."""
+    metric = METRICS[name]
+    beside = metric.better == "closer to Retrain"
+    about = f"{metric.about} {_BETTER[metric.better]}".strip()
+    without = NO_TRIALS if metric.reads == "weights" else ("retrain",) if beside else ()
+    behind = _retrain(name, unit=metric.unit) if beside else []
     return Chart(
-        "Membership inference attack",
-        "Share of forgotten images that the attack takes for never seen. Dashed: Retrain, which a method should meet.",
-        lambda scope: _layered(
-            scope, _linear("mia", "MIA, % of the forget set"), "mia", ("retrain",), _retrain("mia")
-        ),
-        _has("lines", "mia"),
+        metric.name_in_full,
+        about,
+        lambda scope: _layered(scope, _linear(name, metric.heading), name, without, behind),
+        _has("lines", name),
         _height,
     )
+
+
+_BETTER = {
+    "closer to Retrain": "Dashed: Retrain, which a method should meet.",
+    "higher": "Further right is better.",
+    "lower": "Further left is better.",
+    None: "",
+}
 
 
 def time_chart() -> Chart:
@@ -81,17 +94,6 @@ def _time(scope: Scope) -> alt.TopLevelMixin:
     return _layered(scope, x, "seconds", NO_TRIALS, _retrain("seconds", "time"))
 
 
-def flip_chart() -> Chart:
-    """The integer weight codes that every method changed."""
-    return Chart(
-        "Flip rate",
-        "Share of the original's integer weight codes that the method changed.",
-        lambda scope: _layered(scope, _linear("flips", "Changed weight codes, %"), "flips", NO_TRIALS, []),
-        _has("lines", "flips"),
-        _height,
-    )
-
-
 def _linear(field: str, title: str) -> alt.X:
     return alt.X(f"{field}:Q", scale=alt.Scale(zero=True, nice=False, padding=10), title=title)
 
@@ -102,7 +104,7 @@ def _layered(
     """Marks of the means over their intervals and seeds, over what lies behind. without: labels not to show."""
     y, paint = method_axis(scope, without), colour(scope, without=without)
     mark = shape(scope, without=without)
-    kept = " && ".join(f"datum.method != '{titles.title(label)}'" for label in without)
+    kept = " && ".join(f"datum.method != '{titles.title(label)}'" for label in without) or "true"
     lines, seeds = alt.Chart(rows("lines")), alt.Chart(rows("seeds"))
     interval = (
         lines.mark_rule(strokeWidth=2, opacity=0.6)
@@ -133,10 +135,10 @@ def _about(field: str) -> list[alt.Tooltip]:
     ]
 
 
-def _retrain(field: str, text: str = "") -> list[alt.Chart]:
-    """Retrain's mean as a dashed line with its value above it."""
-    base = alt.Chart(rows("retrain"))
-    said = f"datum.{text}" if text else f"format(datum.{field}, '.2f') + ' %'"
+def _retrain(field: str, text: str = "", unit: str = "%") -> list[alt.Chart]:
+    """Retrain's mean as a dashed line with its value above it, where it is known."""
+    base = alt.Chart(rows("retrain")).transform_filter(f"isValid(datum.{field})")
+    said = f"datum.{text}" if text else f"format(datum.{field}, '.2f') + {json.dumps(f' {unit}'.rstrip())}"
     rule = base.mark_rule(color=RULE, strokeDash=[5, 4], strokeWidth=1.5)
     label = base.transform_calculate(said=f"'Retrain: ' + {said}").mark_text(align="left", baseline="bottom")
     return [rule.encode(x=f"{field}:Q"), label.encode(x=alt.value(0), y=alt.value(-12), text="said:N")]

@@ -6,29 +6,32 @@ A specification names its data sets and holds no rows, so that one serves every 
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.report.charts.by_method import ag_chart, flip_chart, mia_chart, time_chart
+from orchestrator.report.charts.by_method import ag_chart, metric_chart, time_chart
 from orchestrator.report.charts.gradient_norms import norms_chart, weights_chart
 from orchestrator.report.charts.option_series import options_chart
 from orchestrator.report.charts.overview import overview_chart
 from orchestrator.report.charts.parts import Chart, Data, Scope
+from orchestrator.report.charts.rows import charted
 from orchestrator.report.charts.search import lr_chart, other_chart
 from orchestrator.report.charts.tradeoff import tradeoff_chart
 
-__all__ = ["CHARTS", "Chart", "Data", "Scope", "overview_chart", "spec_of"]
+__all__ = ["Chart", "Data", "Scope", "charts", "overview_chart", "spec_of"]
 
-# Those of one problem, in the order of the page.
-CHARTS: dict[str, Callable[[], Chart]] = {
+# Those of one problem, in the order of the page: between them stands one for each metric that has its own.
+_FIRST: dict[str, Callable[[], Chart]] = {
     "ag": ag_chart,
     "tradeoff": tradeoff_chart,
     "lr_curves": lr_chart,
     "other_curves": other_chart,
     "options": options_chart,
-    "mia": mia_chart,
-    "time": time_chart,
-    "flips": flip_chart,
-    "norms": norms_chart,
-    "weights": weights_chart,
 }
+_LAST: dict[str, Callable[[], Chart]] = {"time": time_chart, "norms": norms_chart, "weights": weights_chart}
+
+
+def charts() -> dict[str, Chart]:
+    """The charts of a problem by name, which is also that of their files."""
+    first, last = ({name: make() for name, make in part.items()} for part in (_FIRST, _LAST))
+    return first | {name: metric_chart(name) for name in charted()} | last
 
 
 def spec_of(chart: Chart, scope: Scope) -> dict[str, Any]:

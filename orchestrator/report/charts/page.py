@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any, TypeVar
 
 from orchestrator.plan import Cell
-from orchestrator.report.charts import CHARTS, spec_of
+from orchestrator.report.charts import charts, spec_of
 from orchestrator.report.charts.overview import overview_chart
 from orchestrator.report.charts.parts import Chart, Data, Rows, Scope
 from orchestrator.report.charts.rows import overview_data, problem_data, scope_of
@@ -76,7 +76,7 @@ class Charts:
 def make_charts(found: Found) -> Charts:
     """The charts of every table that has something to show, and one over all where there are several."""
     tables, series = found.tables, found.series
-    scope, made = scope_of(tables, found.tried, series), {name: make() for name, make in CHARTS.items()}
+    scope, made = scope_of(tables, found.tried, series), charts()
     by_entry, by_trial = _by_problem(found.entries), _by_problem(found.tried)
     data: dict[str, Data] = {}
     problems = []
@@ -90,15 +90,15 @@ def make_charts(found: Found) -> Charts:
         data[OVERVIEW], made[OVERVIEW] = overview_data(tables), overview_chart()
         overview = next(iter(_shown({OVERVIEW: made[OVERVIEW]}, OVERVIEW, data[OVERVIEW], scope, "")), None)
     colours = tuple(dict.fromkeys(style.colour for style in scope.styles().values()))
-    charts = Charts(overview, problems, data, {}, _legend_width(scope), colours)
-    charts.specs.update({name: _spec(name, scope) for name in {one.name: None for one in charts.all}})
-    return charts
+    page = Charts(overview, problems, data, {}, _legend_width(scope), colours)
+    page.specs.update({name: _spec(name, scope) for name in {one.name: None for one in page.all}})
+    return page
 
 
 @lru_cache(maxsize=64)
 def _spec(name: str, scope: Scope) -> dict[str, Any]:
     """A specification, which nobody changes, made once for a scope."""
-    return spec_of(overview_chart() if name == OVERVIEW else CHARTS[name](), scope)
+    return spec_of(overview_chart() if name == OVERVIEW else charts()[name], scope)
 
 
 def _legend_width(scope: Scope) -> int:

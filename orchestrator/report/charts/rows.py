@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from core.metrics import FIGURES
+from core.metrics import FIGURES, METRICS
 from core.unlearn import Choice, Range
 from orchestrator.report.charts.parts import Data, Rows, Scale, Scope
 from orchestrator.report.charts.series_rows import along_of, option_rows
@@ -105,11 +105,9 @@ def _trial(trial: Tried) -> dict[str, Any]:
 def _seed(entry: Entry, row: Row) -> dict[str, Any]:
     method = entry.cell.method
     tried = titles.hyper_parameters(row["tried"]) if entry.trials else titles.training(row["params"])
-    flips = row["flip_rate"]
     return _run(method, entry.cell.seed, row["selected"] or entry.key, row, tried) | {
         "ag": _rounded(entry.ag),
         "role": _role(method),
-        "flips": None if flips is None else _rounded(100 * flips),
     }
 
 
@@ -120,6 +118,7 @@ def _run(method: str, seed: int, key: str, row: Row, hyper: str) -> dict[str, An
         "seed": seed,
         "hyper": hyper,
         **{name: _rounded(row[name]) for name in FIGURES},
+        **{name: _scaled(name, row.get(name)) for name in charted()},
         "seconds": seconds and float(f"{seconds:.4g}"),
         "time": titles.duration(seconds) if seconds else "–",
         "key": key[:KEY_DIGITS],
@@ -137,8 +136,11 @@ def _line(line: Line, entries: Sequence[Entry]) -> dict[str, Any]:
         "hyper": line.params,
         "keys": ", ".join((row["selected"] or entry.key)[:KEY_DIGITS] for entry, row in runs),
         **_interval("ag", line.ag),
-        **_interval("mia", line.figures["mia"]),
-        **_interval("flips", line.flip_rate),
+        **{
+            column: value
+            for name in charted()
+            for column, value in _interval(name, line.figures.get(name)).items()
+        },
         **_interval("seconds", of_time),
     }
 
@@ -148,15 +150,19 @@ def _interval(name: str, found: Figure | None) -> dict[str, Any]:
     if found is None:
         return {}
     mean, half = found.mean, found.half
-    if half is None:
+    if half is not None:
+        low, high, text = max(mean / 100, mean - half), mean + half, f"{mean:.2f} ± {half:.2f}"
+    elif found.low is not None and found.high is not None:
+        low, high, text = found.low, found.high, f"{mean:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    else:
         return {name: _rounded(mean), f"{name}_text": f"{mean:.2f}"}
-    low = max(mean / 100, mean - half)
-    return {
-        name: _rounded(mean),
-        f"{name}_low": _rounded(low),
-        f"{name}_high": _rounded(mean + half),
-        f"{name}_text": f"{mean:.2f} ± {half:.2f}",
-    }
+    ends = {f"{name}_low": _rounded(low), f"{name}_high": _rounded(high)}
+    return {name: _rounded(mean), **ends, f"{name}_text": text}
+
+
+def charted() -> list[str]:
+    """The metrics that have a chart of their own by method."""
+    return [name for name, metric in METRICS.items() if metric.chart]
 
 
 def _role(method: str) -> str:
@@ -182,8 +188,9 @@ def _epochs(entry: Entry, rows: Mapping[str, Row]) -> Rows:
 
 
 def _mean(retrains: Sequence[Row]) -> dict[str, Any]:
-    names = [name for name in (*FIGURES, "ef", "seconds") if all(row[name] is not None for row in retrains)]
-    means = {name: _rounded(fmean(row[name] for row in retrains)) for name in names}
+    wanted = dict.fromkeys((*FIGURES, "ef", "seconds", *charted()))
+    names = [name for name in wanted if all(row.get(name) is not None for row in retrains)]
+    means = {name: _scaled(name, fmean(row[name] for row in retrains)) for name in names}
     seconds = means.get("seconds")
     return means | {"time": titles.duration(seconds) if seconds else "–"}
 
@@ -194,6 +201,11 @@ def _floor(table: Table) -> Rows:
     return [
         {"zero": 0, "floor": _rounded(table.floor.mean), "text": f"noise floor: AG {table.floor.mean:.2f}"}
     ]
+
+
+def _scaled(name: str, value: float | None) -> float | None:
+    """A row's figure as the charts show it."""
+    return None if value is None else _rounded(METRICS[name].scale * value)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from core.metrics import FIGURES
-from orchestrator.report.intervals import Figure
+from core.metrics import FIGURES, METRICS
+from orchestrator.report.intervals import Figure, decimals
 from orchestrator.report.latex.markup import HOLE, Group, LatexTable, escape, label_of, title_text
+from orchestrator.report.markdown import AVERAGE, main_metrics
 from orchestrator.report.paper import COMPARED, Beside
 from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import Line, Table
@@ -15,13 +16,16 @@ from orchestrator.spec import GridSpec, titles
 if TYPE_CHECKING:
     from jinja2 import Template
 
+_AT = ("Bits", "Forget set", "Method")
 _MARKS = {"best": r"\textbf{%s}", "second": r"\underline{%s}", "": "%s"}
 _MARKED = " Best AG in bold, second best underlined, where they are told apart."
 _NEAR = {None: "", "": "", "best": r"\,$\approx$", "retrain": r"\,$\approx$R"}
 
 
 def latex_tables(spec: GridSpec, tables: Sequence[Table], more: Iterable[LatexTable] = ()) -> str:
-    """One file with a table for each data set, network and kind of forgetting; then ours beside the printed figures.
+    """One file with a table for each data set, network and kind of forgetting, then those of their further metrics.
+
+    Ours beside the printed figures stand at the end.
 
     more: tables that stand before them.
     """
@@ -29,6 +33,7 @@ def latex_tables(spec: GridSpec, tables: Sequence[Table], more: Iterable[LatexTa
     for table in tables:
         groups.setdefault((table.at.dataset, table.at.arch, table.at.scenario), []).append(table)
     found = [*more, *(_comparison(spec, each) for each in groups.values())]
+    found += [figures for each in groups.values() for figures in _figure_tables(spec, each)]
     found += [beside for each in groups.values() if (beside := _printed(each))]
     return _template().render(tables=found, recipe=escape(spec.recipe))
 
@@ -57,8 +62,36 @@ def _template() -> "Template":
 def _comparison(spec: GridSpec, tables: Sequence[Table]) -> LatexTable:
     """The methods, grouped by quantization and forget set."""
     groups = tuple(Group(_first(table), tuple(_row(line) for line in table.lines)) for table in tables)
-    heads = ("Bits", "Forget set", "Method", *(name.upper() for name in FIGURES), "AG")
-    return LatexTable(_caption(spec, tables), _label(tables[0]), "lll" + "r" * 5, heads, groups)
+    shown = [escape(METRICS[name].title) for name in (*FIGURES, *_beside_ag())]
+    heads = (*_AT, *shown[: len(FIGURES)], AVERAGE, *shown[len(FIGURES) :])
+    return LatexTable(
+        _caption(spec, tables), _label(tables[0]), "lll" + "r" * (len(heads) - 3), heads, groups
+    )
+
+
+def _beside_ag() -> list[str]:
+    """The metrics behind AG; run times are of no use to who has other hardware."""
+    return [name for name in main_metrics() if METRICS[name].unit != "s"]
+
+
+def _figure_tables(spec: GridSpec, tables: Sequence[Table]) -> Iterable[LatexTable]:
+    """The metrics that do not stand in the main table: for each of their headings one."""
+    for heading in dict.fromkeys(found.title for table in tables for found in table.figure_tables):
+        here = [(table, found) for table in tables for found in table.figure_tables if found.title == heading]
+        names = list(dict.fromkeys(name for _, found in here for name in found.metrics))
+        groups = tuple(
+            Group(_first(table), tuple(_further(line, names) for line in found.lines))
+            for table, found in here
+        )
+        heads = (*_AT, *(escape(METRICS[name].heading) for name in names))
+        columns = "lll" + "r" * len(names)
+        key = " ".join(METRICS[name].about for name in names if METRICS[name].about)
+        caption = escape(f"{_problem(tables[0])}: {heading.lower()}; {_over(spec)}. {key}".strip())
+        yield LatexTable(caption, _label(tables[0], heading), columns, heads, groups)
+
+
+def _further(line: Line, names: Iterable[str]) -> tuple[str, ...]:
+    return (_name(line), *(_figure(line.figures.get(name), METRICS[name].digits) for name in names))
 
 
 def _first(table: Table) -> tuple[str, str]:
@@ -67,7 +100,8 @@ def _first(table: Table) -> tuple[str, str]:
 
 def _row(line: Line) -> tuple[str, ...]:
     figures = (_figure(line.figures.get(name)) for name in FIGURES)
-    return (_name(line), *figures, _ag(line))
+    others = (_figure(line.figures.get(name), METRICS[name].digits) for name in _beside_ag())
+    return (_name(line), *figures, _ag(line), *others)
 
 
 def _name(line: Line) -> str:
@@ -75,12 +109,16 @@ def _name(line: Line) -> str:
     return title_text(line.title) + seeds
 
 
-def _figure(figure: Figure | None) -> str:
+def _figure(figure: Figure | None, digits: int | None = 2) -> str:
     if figure is None:
         return HOLE
-    text = f"{figure.mean:.2f}"
-    text += "" if figure.half is None else rf" $\pm$ {figure.half:.2f}"
-    return text if figure.gap is None else rf"{text}\,({figure.gap:.2f})"
+    places = decimals(figure.mean, digits)
+    text = f"{figure.mean:.{places}f}"
+    if figure.half is not None:
+        text += rf" $\pm$ {figure.half:.{places}f}"
+    elif figure.low is not None:
+        text += f" [{figure.low:.{places}f}, {figure.high:.{places}f}]"
+    return text if figure.gap is None else rf"{text}\,({figure.gap:.{places}f})"
 
 
 def _ag(line: Line) -> str:
@@ -94,15 +132,9 @@ def _ag(line: Line) -> str:
 
 def _caption(spec: GridSpec, tables: Sequence[Table]) -> str:
     """What a reader must know: the problem, seeds, units, marks and the noise floor of each group."""
-    at, seeds = tables[0].at, len(spec.seeds)
-    over = (
-        f"means and 95 % intervals over {seeds} seeds"
-        if seeds > 1
-        else "one seed, 95 % intervals by the images"
-    )
     said = (
-        f"{titles.title(at.dataset)}, {titles.title(at.arch)}: FA, RA, TA and MIA in percent, the gap to Retrain in "
-        f"brackets; {over} (n = {seeds}).{_MARKED if any(_any_mark(table) for table in tables) else ''}"
+        f"{_problem(tables[0])}: FA, RA, TA and MIA in percent, the gap to Retrain in brackets; {_over(spec)}."
+        f"{_MARKED if any(_any_mark(table) for table in tables) else ''}"
     )
     floors = [f"{_at_words(t)} {t.floor.mean:.2f}" for t in tables if t.floor]
     known = "AG between Retrains of different seed"
@@ -119,6 +151,16 @@ def _caption(spec: GridSpec, tables: Sequence[Table]) -> str:
 
 def _any_mark(table: Table) -> bool:
     return any(line.mark for line in table.lines)
+
+
+def _problem(table: Table) -> str:
+    return f"{titles.title(table.at.dataset)}, {titles.title(table.at.arch)}"
+
+
+def _over(spec: GridSpec) -> str:
+    seeds = len(spec.seeds)
+    over = f"means and 95 % intervals over {seeds} seeds" if seeds > 1 else "one seed"
+    return f"{over} (n = {seeds})"
 
 
 def _at_words(table: Table) -> str:

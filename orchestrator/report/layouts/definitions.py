@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from core.metrics import DISTANCES
+from core.metrics import METRICS, Metric, Source
 from core.quant import QuantSpec
 from orchestrator.plan import Cell
 from orchestrator.report.intervals import Figure
@@ -18,7 +18,7 @@ FEATURES = "The tables of residual feature alignment (Qin et al.)"
 
 @dataclass(frozen=True)
 class Layout:
-    """One printed table. figure: a name in MEASURES. source: where it stands; nothing for a grid's own."""
+    """One printed table. figure: a name in `measures`. source: where it stands; nothing for a grid's own."""
 
     title: str
     figure: str
@@ -48,23 +48,33 @@ def _of_codes(at: Cell) -> str:
     return "no weights are quantized" if QuantSpec.parse(at.quant).weight_bits is None else ""
 
 
-def _accuracy(name: str) -> Measure:
-    return Measure(lambda line: line.figures.get(name), ("original", "reference", "method"))
-
-
-def _distance(name: str) -> Measure:
-    return Measure(lambda line: line.closeness.get(name), ("method",), 3)
-
-
-MEASURES: dict[str, Measure] = {
-    **{name: _accuracy(name) for name in ("fa", "ra", "ta", "mia")},
-    **{name: _distance(name) for name in DISTANCES},
-    "ef": Measure(lambda line: line.closeness.get("ef"), ("original", "reference", "method"), 2, _of_class),
-    "ag": Measure(lambda line: line.ag, ("original", "method")),
-    "seconds": Measure(lambda line: line.seconds, ("reference", "method"), None),
-    "trainable": Measure(lambda line: line.trainable, ("method",), 1),
-    "flip_rate": Measure(lambda line: line.flip_rate, ("method",), 2, _of_codes),
+# by what a metric reads: the lines that have it
+_ROLES: dict[Source, tuple[Role, ...]] = {
+    "predictions": ("original", "reference", "method"),
+    "training": ("reference", "method"),
+    "outputs": ("method",),
+    "weights": ("method",),
 }
+_LACKS = {"ef": _of_class, "flip_rate": _of_codes}
+_OTHERS = {
+    "ag": Measure(lambda line: line.ag, ("original", "method")),
+    "trainable": Measure(lambda line: line.trainable, ("method",), 1),
+}
+
+
+def measures() -> dict[str, Measure]:
+    """How a line says each metric and the figures that are none."""
+    return {name: _measure(name, metric) for name, metric in METRICS.items()} | _OTHERS
+
+
+def _measure(name: str, metric: Metric) -> Measure:
+    return Measure(
+        lambda line: line.figures.get(name),
+        _ROLES[metric.reads],
+        metric.digits,
+        _LACKS.get(name, lambda _at: ""),
+    )
+
 
 AVERAGE_GAP = Layout("AG, average gap to Retrain", "ag", "points", "lower")
 CROSS = (

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor, hypot, log10
+from math import hypot
 
 from orchestrator.plan import Cell
-from orchestrator.report.intervals import Figure
-from orchestrator.report.layouts.definitions import AVERAGE_GAP, LAYOUTS, MEASURES, Better, Layout, Measure
+from orchestrator.report.intervals import Figure, decimals
+from orchestrator.report.layouts.definitions import AVERAGE_GAP, LAYOUTS, Better, Layout, Measure, measures
 from orchestrator.report.tables import Role, Table
 from orchestrator.spec import base_name, titles
-
-SIGNIFICANT = 3  # digits of a figure that has no fixed number of decimals
 
 
 @dataclass(frozen=True)
@@ -84,16 +82,8 @@ def pivots(recipe: str, tables: Sequence[Table]) -> tuple[Pivot, ...]:
     return tuple(pivot for pivot in made if any(row.role == "method" for row in pivot.rows))
 
 
-def decimals(mean: float, places: int | None) -> int:
-    """How many decimals a mean and its interval have: a fixed number, or what three significant digits take."""
-    if places is not None:
-        return places
-    size = floor(log10(abs(mean))) if mean else 0
-    return min(max(SIGNIFICANT - 1 - size, 0), 4)
-
-
 def _pivot(layout: Layout, tables: Sequence[Table]) -> Pivot:
-    measure = MEASURES[layout.figure]
+    measure = measures()[layout.figure]
     coordinates = [_coordinates(table.at) for table in tables]
     varies = [len(set(axis)) > 1 for axis in zip(*coordinates, strict=True)]
     varies = varies if any(varies) else [True] * len(varies)  # of a single problem everything is said

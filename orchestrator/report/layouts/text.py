@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from orchestrator.report.csv_files import csv_text
+from orchestrator.report.intervals import decimals
 from orchestrator.report.latex import HOLE as LATEX_HOLE, Group, LatexTable, escape, label_of, title_text
-from orchestrator.report.layouts.pivot_tables import Column, Pivot, PivotRow, Value, decimals
+from orchestrator.report.layouts.pivot_tables import Column, Pivot, PivotRow, Value
 from orchestrator.report.markdown import HOLE, markdown_grid, markdown_text
 
 COLUMNS = ("layout", "figure", "method", "problem", "mean", "half", "n", "best", "reason")

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from core.errors import BadInput
-from core.metrics.outputs import SAMPLE, distances, pack, sampled, unpack
+from core.metrics.outputs import SAMPLE, pack, sampled, unpack
 from core.metrics.predictions import probabilities
+from core.metrics.registry import METRICS, measure
 from tests.core.toy_problem import PLAIN, fresh_problem, toy_images, toy_model
 
 
@@ -29,14 +30,18 @@ def test_outputs_are_the_models_probabilities_at_half_precision():
 def test_a_model_is_no_distance_from_itself():
     problem = fresh_problem()
     one = sampled(problem.model, {"forget": problem.forget, "test": problem.retain}, PLAIN)
-    assert {name: tuple(d) for name, d in distances(one, one).items()} == {"forget": (0, 0), "test": (0, 0)}
+    found = measure("outputs", one, one)
+    assert {name for name, value in found.items() if value == 0} == {
+        "activation_forget", "activation_test", "js_forget", "js_test",
+    }  # fmt: skip
+    assert found["activation_retain"] is None  # of which there are no outputs
 
 
 def test_opposite_certainties_are_as_far_apart_as_can_be():
     one, other = torch.eye(3)[:2].half(), torch.eye(3)[1:].half()
-    (found,) = distances({"retain": one}, {"retain": other}).values()
-    assert found.activation == pytest.approx(math.sqrt(2))
-    assert found.js == pytest.approx(math.log(2), abs=1e-4)
+    given = {"retain": one}, {"retain": other}
+    assert METRICS["activation_retain"].function(*given) == pytest.approx(math.sqrt(2))
+    assert METRICS["js_retain"].function(*given) == pytest.approx(math.log(2), abs=1e-4)
 
 
 def test_packed_outputs_come_back_and_damage_is_bad_input():

@@ -137,7 +137,10 @@ def test_the_report_shows_e_f_and_distances(tmp_path):
     (select,) = (row for row in rows if row.kind == "select")
     assert len(unpack(store.read(select.model, OUTPUTS))["test"]) == select.test_count  # what TA is of
     (table,) = read_grid(store, spec, plan).tables
-    lines = {line.method: line.closeness for line in table.close}
+    (outputs,) = (found for found in table.figure_tables if found.title == "Outputs beside Retrain's")
+    lines = {
+        line.method: {n: f for n, f in line.figures.items() if n in outputs.metrics} for line in outputs.lines
+    }
     assert lines.keys() == {"original", "retrain", "ft"}
     assert set(lines["retrain"]) == {"ef"}
     assert len(lines["ft"]) == 7

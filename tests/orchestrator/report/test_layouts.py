@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from core.metrics.outputs import DISTANCES
-from orchestrator.report.layouts.definitions import AVERAGE_GAP, LAYOUTS, MEASURES
+from core.metrics.registry import METRICS
+from orchestrator.report.layouts.definitions import AVERAGE_GAP, LAYOUTS, measures
 from orchestrator.report.layouts.pivot_tables import decimals, pivots
 from orchestrator.report.layouts.text import WIDEST, key_text, layouts_latex, layouts_markdown
 from orchestrator.report.writing import build_tables, write_report
@@ -20,6 +20,8 @@ from tasks.node import Node
 from tasks.record import EpochFact
 from tasks.store.store import Store
 from tests.orchestrator.fake_results import Fake, share, small_spec
+
+OF_OUTPUTS = [name for name, metric in METRICS.items() if metric.reads == "outputs"]
 
 
 class Measured(Fake):
@@ -36,7 +38,7 @@ class Measured(Fake):
     def _select(self, node: Node) -> dict:
         row = super()._select(node)
         chosen = next(r for r in self.rows.values() if r.key == row["selected"])
-        return row | {"ef": chosen.ef} | {name: share(node.key, name) for name in DISTANCES}
+        return row | {"ef": chosen.ef} | {name: share(node.key, name) for name in OF_OUTPUTS}
 
 
 def filled(
@@ -99,7 +101,7 @@ def test_the_share_that_trains_stands_where_a_method_says_it():
 
 @pytest.mark.parametrize("recipe", LAYOUTS)
 def test_every_layout_is_of_a_recipe_and_a_known_figure_and_is_filled_by_it(recipe):
-    assert all(layout.figure in MEASURES for layout in LAYOUTS[recipe])
+    assert all(layout.figure in measures() for layout in LAYOUTS[recipe])
     assert len({layout.title for layout in LAYOUTS[recipe]}) == len(LAYOUTS[recipe])
     fake = filled(recipe, seeds=(1,))
     made = found(fake)

@@ -151,15 +151,20 @@ class TestTables:
         (table,) = tables(fake)
         chosen = [fake.rows[key] for cell, key in fake.plan.cells.items() if cell.method == "qmul"]
         line = lines(table)["qmul"]
-        assert line.flip_rate.mean == pytest.approx(100 * statistics.fmean(row.flip_rate for row in chosen))
-        assert line.step_drift.mean == pytest.approx(100 * statistics.fmean(row.step_drift for row in chosen))
-        assert [line.method for line in table.quantized] == ["ft", "salun", "qmul"]
+        assert line.figures["flip_rate"].mean == pytest.approx(
+            100 * statistics.fmean(row.flip_rate for row in chosen)
+        )
+        assert line.figures["step_drift"].mean == pytest.approx(
+            100 * statistics.fmean(row.step_drift for row in chosen)
+        )
+        found = {one.title: [n.method for n in one.lines] for one in table.figure_tables}
+        assert found["Quantization"] == ["ft", "salun", "qmul"]
 
     def test_rows_without_a_step_drift_have_none(self):
         fake = filled()
         rows = [row | {"step_drift": None, "flip_rate": None} for row in rows_of(fake)]
         (table,) = build_tables(fake.spec, fake.plan, rows)
-        assert table.quantized == []
+        assert "Quantization" not in [found.title for found in table.figure_tables]
 
     def test_retrain_is_shown_also_where_the_grid_does_not_list_it(self):
         (table,) = tables(filled(methods=("ft",)))
@@ -412,15 +417,20 @@ class TestFiles:
         assert origin(own) == "grid small"
 
     def test_parquet_holds_all_rows(self, uri):
+        from core.metrics import all_columns
+        from orchestrator.results.figures import wide_schema, with_figures
         from orchestrator.results.parquet import as_table
         from tasks.record import SCHEMA, from_parquet
 
         fake = filled(uri)
         self.write(fake)
         data = fake.store.get("report/results.parquet")
-        expected = as_table(read_rows(fake.store)[0]).to_pylist()
+        rows = with_figures(read_rows(fake.store)[0])
+        expected = as_table(rows, wide_schema(rows)).to_pylist()
         assert from_parquet(data) == [row | {"superseded_by": None} for row in expected]
-        assert list(from_parquet(data)[0]) == [*SCHEMA.names, "superseded_by"]
+        declared = [name for name in SCHEMA.names if name != "scores"]
+        metrics = [name for name in all_columns() if name not in declared]
+        assert list(from_parquet(data)[0]) == [*declared, *metrics, "superseded_by"]
 
     def test_page_is_well_formed_and_needs_nothing_from_outside(self, uri):
         fake = filled(uri, seeds=(1, 2), classes=(3,), fail=is_method("ft"), skip=is_method("salun"))
