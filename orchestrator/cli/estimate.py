@@ -79,7 +79,7 @@ def grid_facts(
         "nodes": dict(Counter(grid.counts()) + to_come),
         "done": len(grid.nodes) - len(left),
         "left": dict(Counter(node.kind for node in left) + to_come),
-        "hours": round(cost.total(left) / 3600, 2),
+        "hours": round(cost.total(left) / 3600, 4),
         "hours_are": f"of one worker, {cost.pace.words}"
         + (", corrected by this store's own timings" if cost.factor != 1 else ""),
     }
