@@ -14,7 +14,7 @@ from orchestrator.spec.specification import GridSpec
 ORIGINAL = "original"
 
 _TORCHVISION = "tv"  # whose networks are called by their names there
-_HOUR, _MINUTE = 3600, 60
+_DAY, _HOUR, _MINUTE = 86_400, 3600, 60
 
 
 def title(name: str) -> str:
@@ -76,14 +76,16 @@ def _bits(bits: int | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that reads best: `0.42 s`, `12.3 s`, `4.1 min`, `2.6 h`."""
+    """Seconds in the unit that reads best: `0.42 s`, `12.3 s`, `4.1 min`, `2.6 h`, from ten days on `590 days`."""
     if seconds < 1:
         return f"{seconds:.2f} s"
     if seconds < _MINUTE:
         return f"{seconds:.1f} s"
     if seconds < _HOUR:
         return f"{seconds / _MINUTE:.1f} min"
-    return f"{seconds / _HOUR:.1f} h"
+    if seconds < 10 * _DAY:
+        return f"{seconds / _HOUR:.1f} h"
+    return f"{seconds / _DAY:,.0f} days"
 
 
 def images(dataset: str, spec: GridSpec) -> str:

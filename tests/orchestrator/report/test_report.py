@@ -514,7 +514,8 @@ def test_ratios_have_three_significant_digits():
 
 
 def test_words():
-    assert [titles.duration(s) for s in (0.42, 12.34, 246, 9400)] == ["0.42 s", "12.3 s", "4.1 min", "2.6 h"]
+    times = [titles.duration(s) for s in (0.42, 12.34, 246, 9400, 50_983_200)]
+    assert times == ["0.42 s", "12.3 s", "4.1 min", "2.6 h", "590 days"]
     assert titles.quantization("2w") == (
         "2-bit weights, full-precision activations (LSQ+; first and last layer 8-bit)"
     )
