@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from core.door import door
 
 if TYPE_CHECKING:
+    from tasks.nodes import warm as warm
     from tasks.nodes.failures import attempt as attempt, failed as failed
     from tasks.nodes.folders import data_folders as data_folders
     from tasks.nodes.measuring import candidate as candidate, deciding_gap as deciding_gap

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any, TypeVar
 
 from orchestrator.plan import Cell
-from orchestrator.report.charts import charts, spec_of
+from orchestrator.report.charts.catalogue import charts, spec_of
 from orchestrator.report.charts.overview import overview_chart
 from orchestrator.report.charts.parts import Chart, Data, Rows, Scope
 from orchestrator.report.charts.rows import overview_data, problem_data, scope_of
