@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tests.bench.allocation import allocation
 from tests.bench.attack import attack
+from tests.bench.commands import commands
 from tests.bench.compiling import compiling
 from tests.bench.loading import loader
 from tests.bench.makespan import makespan
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
     "loader": loader,
     "attack": attack,
     "planning": planning,
+    "commands": commands,
     "reporting": reporting,
     "node_overhead": node_overhead,
     "resume": resume,
