@@ -15,7 +15,6 @@ The first use loads the real module, and every later one is an attribute of it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import cached_property, wraps
 from importlib import import_module
@@ -34,11 +33,18 @@ if TYPE_CHECKING:
     from torch.nn import functional as F
 else:
 
-    class _Later(ModuleType):
+    class _Later:
         """Stands for a module outside `sys.modules`, where a placeholder would be taken for the module itself."""
 
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        @cached_property
+        def _module(self) -> ModuleType:
+            return import_module(self._name)  # waits where another thread imports it
+
         def __getattr__(self, name: str) -> Any:
-            return getattr(sys.modules.get(self.__name__) or import_module(self.__name__), name)
+            return getattr(self._module, name)
 
     torch, nn, F = _Later("torch"), _Later("torch.nn"), _Later("torch.nn.functional")
     safetensors = _Later("safetensors.torch")

@@ -1,7 +1,7 @@
 """Words for a shell's completion: recipes, methods, fields for --set and their values.
 
-They come from the registries, whose import takes seconds for torch; so they are kept in a file of the user's cache,
-which serves as long as no file of the code has changed.
+They come from the registries, whose import takes a good part of a second; so they are kept in a file of the
+user's cache, which serves as long as no file of the code has changed.
 """
 
 import io
