@@ -103,25 +103,19 @@ def _groups(cluster: dict[str, Any]) -> Iterator[Group]:
             )
 
 
-def ray_folder() -> str | None:
-    """None where Ray's own choice will do, else a short folder of this process's own, which goes when it ends.
+def make_room_for_ray() -> None:
+    """Gives Ray and its processes a short temporary folder of this process's own where the machine's will not do.
 
+    Ray puts sockets below RAY_TMPDIR, else TMPDIR; Python's own, of which Ray makes use, are below TMPDIR always.
     Raises BadInput, saying which variable to set, for a RAY_TMPDIR that will not do and where no folder does.
     """
     own, usual = os.environ.get(RAY_FOLDER), os.environ.get(USUAL_FOLDER) or "/tmp"
-    fault = unfit(own or usual)
-    if fault is None:
-        return None
-    if own:
-        raise BadInput(
-            f"{RAY_FOLDER}={own} {fault}: set {RAY_FOLDER} to a short path with room, such as /var/tmp"
-        )
-    for place in _SHORT:
-        if unfit(place) is None:
-            return _made(place)
-    raise BadInput(
-        f"Ray finds no temporary folder ({usual} {fault}): set {RAY_FOLDER} to a short path with room"
-    )
+    fault = unfit(own) if own else None
+    if fault:
+        raise BadInput(f"{RAY_FOLDER}={own} {fault}: set it to a short path with room, such as /var/tmp")
+    fault = unfit(usual)
+    if fault:
+        os.environ[USUAL_FOLDER] = own or _short_folder(f"{usual} {fault}")
 
 
 def unfit(folder: str) -> str | None:
@@ -137,7 +131,11 @@ def unfit(folder: str) -> str | None:
     return None
 
 
-def _made(place: str) -> str:
+def _short_folder(fault: str) -> str:
+    """A new folder in a short place, which goes when this process ends."""
+    place = next((place for place in _SHORT if unfit(place) is None), None)
+    if place is None:
+        raise BadInput(f"Ray finds no temporary folder ({fault}): set {RAY_FOLDER} to a short path with room")
     folder = tempfile.mkdtemp(prefix="ug-", dir=place)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

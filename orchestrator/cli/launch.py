@@ -160,7 +160,8 @@ def _executor(spec: GridSpec, options: Options, training: int) -> Executor:
     slots = min(wanted.slots or most, most)
     groups = environment.machines_to_come() if options.executor == "ray" else ()
     address = environment.ray_address()
-    folder = environment.ray_folder() if options.executor == "ray" and not address else None
+    if options.executor == "ray" and not address:
+        environment.make_room_for_ray()
     return make_executor(
         options.executor,
         wanted.device,
@@ -170,7 +171,6 @@ def _executor(spec: GridSpec, options: Options, training: int) -> Executor:
         groups,
         wanted.trials_per_gpu,
         wanted.evaluators,
-        folder,
     )
 
 

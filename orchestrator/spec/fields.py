@@ -53,7 +53,6 @@ def once(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(once)]
 Ratios = Annotated[
     tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(listed), AfterValidator(once)
 ]
@@ -64,6 +63,7 @@ Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_counted), AfterValidator(on
 Wholes = Annotated[tuple[Whole, ...], BeforeValidator(_counted), AfterValidator(once)]
 _INVISIBLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 Text = Annotated[str, AfterValidator(_visible)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(listed), Field(min_length=1), AfterValidator(once)]
 
 
 class Part(BaseModel):

@@ -12,6 +12,7 @@ from orchestrator.spec.labels import json_or_text
 from orchestrator.spec.recipes import RECIPES
 from orchestrator.spec.specification import GridSpec, parse_spec
 
+LARGEST = 1 << 20  # bytes of a file
 MOST_VALUES = 100_000  # in a file; a grid of all recipes together has a few thousand
 
 
@@ -72,11 +73,14 @@ def _from_file(file: Path) -> dict[str, Any]:
 def _text(file: Path) -> str:
     """What is in a file, in UTF-8, or in UTF-16 if it begins by saying so."""
     try:
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            data = opened.read(LARGEST + 1)
     except IsADirectoryError as error:
         raise BadInput(f"--spec {file} is a folder; name the YAML file of a grid") from error
     except (OSError, ValueError) as error:  # the latter: no file can be called so
         raise BadInput(f"--spec {file} cannot be read ({getattr(error, 'strerror', error)})") from error
+    if len(data) > LARGEST:
+        raise BadInput(f"--spec {file} is larger than the 1 MiB that a grid can have")
     utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return data.decode("utf-16" if utf16 else "utf-8-sig")

@@ -30,6 +30,8 @@ def _with_digest(value: Any) -> Any:
 
 
 def _digest(path: Path) -> str:
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a device may have no end
+        raise BadInput(f"{path} is no file of weights; name one such as resnet18.safetensors")
     try:
         return file_digest(path)
     except BadInput as error:

@@ -15,18 +15,16 @@ _TOKEN = (
 )
 
 
-def join(ray: Any, address: str | None, folder: str | None = None) -> None:
+def join(ray: Any, address: str | None) -> None:
     """Connects to the cluster at the address; without one, to the one Ray finds or a new one on this machine.
 
-    folder: where a new one keeps its sockets and logs; None: where Ray likes.
     Raises BadInput for what is no address, for an address where nothing listens, and for a cluster that
     does not let this process in.
     """
     _check_reachable(address)
-    place = {"_temp_dir": folder} if folder and not address else {}
     try:
         # log_to_driver off: workers' lines would break the progress display; failures keep their own logs
-        ray.init(address=address or None, log_to_driver=False, logging_level="ERROR", **place)
+        ray.init(address=address or None, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         where = f"the cluster at {address}" if address else "the Ray cluster"
         raise BadInput(f"{where} does not let this process in: {_TOKEN} ({_first_line(error)})") from error

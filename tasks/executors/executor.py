@@ -152,16 +152,14 @@ def make_executor(
     groups: tuple[Group, ...] = (),
     trials_per_gpu: int = 1,
     helpers: int | None = None,
-    folder: str | None = None,
 ) -> Executor:
     """The executor of a name, "inline" or "ray".
 
     address: of the Ray cluster to join. groups: what its autoscaler may still start. trials_per_gpu: how many
-    nodes at most share a GPU as their measured memory allows. helpers: of the inline executor. folder: where a new
-    Ray cluster keeps its sockets and logs.
+    nodes at most share a GPU as their measured memory allows. helpers: of the inline executor.
     """
     if kind == "inline":
         return InlineExecutor(device, helpers)
     from tasks.executors.on_ray import RayExecutor
 
-    return RayExecutor(device, gpus_per_slot, slots, address, groups, trials_per_gpu, folder)
+    return RayExecutor(device, gpus_per_slot, slots, address, groups, trials_per_gpu)

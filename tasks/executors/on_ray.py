@@ -61,7 +61,7 @@ class RayExecutor:
     slots: an upper bound on training seats, or None. groups: what an autoscaler may still start. trials_per_gpu:
     how many nodes at most share a GPU, each held to what `Job.memory` says it needs. A node whose worker dies is
     started again, three times, and as often as it takes when the whole machine died; all other failures come
-    back as outcomes. folder: where a new cluster keeps its sockets and logs, unless Ray is to choose.
+    back as outcomes.
     """
 
     def __init__(
@@ -72,7 +72,6 @@ class RayExecutor:
         address: str | None = None,
         groups: tuple[Group, ...] = (),
         trials_per_gpu: int = 1,
-        folder: str | None = None,
     ) -> None:
         import ray
 
@@ -80,7 +79,7 @@ class RayExecutor:
         self.meanwhile: Callable[[], None] | None = None  # workers have threads of their own
         self._started = not ray.is_initialized()
         if self._started:
-            join(ray, address, folder)
+            join(ray, address)
         self._asked = (device, gpus_per_slot, slots)
         capacity = cluster_capacity(self._nodes(), *self._asked, groups)
         on_cpu = capacity.gpus == 0

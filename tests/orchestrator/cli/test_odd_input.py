@@ -62,6 +62,12 @@ def test_a_specification_in_any_unicode(tmp_path, encoding):
     assert grid_spec(None, file, []).recipe == "Grün"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that never ends")
+def test_a_file_without_an_end_is_not_read_to_it():
+    assert "is larger than the 1 MiB" in refused(grid_spec, None, Path("/dev/full"), [])
+    assert "/dev/full is no file of weights" in refused(with_overrides, BASE, ["weights.lenet=/dev/full"])
+
+
 def test_a_folder_is_no_specification(tmp_path):
     assert refused(grid_spec, None, tmp_path, []) == (
         f"--spec {tmp_path} is a folder; name the YAML file of a grid"
@@ -94,8 +100,9 @@ def test_a_folder_is_no_specification(tmp_path):
         ("data.limit=1000000000000", "data.limit.train: input should be less than or equal to 1000000000"),
         ("data.test_share=1", "data.test_share: input should be less than 1 (got '1')"),
         ('data.root="a\\u0000b"', "data.root: 'a\\x00b' holds a sign that no name or path can have"),
+        ('archs="\\ud800"', "archs.0: '\\ud800' holds a sign"),
         ('tracking.uri="\\ud800"', "tracking.uri: '\\ud800' holds a sign"),
-        ('datasets="folder:a\\u0000b"', "write folder:NAME, such as folder:flowers"),
+        ('datasets="folder:a\\u0000b"', "datasets.0: 'folder:a\\x00b' holds a sign"),
         ("seeds=" + "[" * 5000, "seeds.0: input should be a valid integer"),
         (
             "search.trials=" + "9" * 5000,
@@ -187,22 +194,25 @@ class TestWhereRayKeepsItsSockets:
         (tmp_path / "file").touch()
         return are
 
-    @pytest.mark.parametrize("name", ["TMPDIR", "RAY_TMPDIR"])
-    def test_a_short_folder_is_left_as_it_is(self, variables, name):
-        variables(**{name: "/tmp"})
-        assert environment.ray_folder() is None
-        variables()
-        assert environment.ray_folder() is None
+    @pytest.mark.parametrize("values", [{}, {"TMPDIR": "/tmp"}, {"RAY_TMPDIR": "/tmp"}])
+    def test_a_short_folder_is_left_as_it_is(self, variables, values):
+        variables(**values)
+        environment.make_room_for_ray()
+        assert {name: os.environ[name] for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ} == values
 
     def test_a_long_folder_of_a_scheduler_gives_way_to_a_short_one(self, variables, tmp_path):
-        long = tmp_path / ("x" * environment.LONGEST_FOLDER)
-        variables(TMPDIR=str(long))
-        folder = environment.ray_folder()
-        assert folder is not None
+        variables(TMPDIR=str(tmp_path / ("x" * environment.LONGEST_FOLDER)))
+        environment.make_room_for_ray()
+        folder = os.environ["TMPDIR"]
         assert folder.startswith("/tmp/ug-")
         assert Path(folder).is_dir()
-        socket = "/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
+        socket = "/ray/session_2026-01-01_00-00-00_000000_0000000/sockets/plasma_store"
         assert len(folder + socket) <= 107
+
+    def test_what_somebody_chose_for_ray_serves_its_processes_too(self, variables, tmp_path):
+        variables(RAY_TMPDIR="/tmp", TMPDIR=str(tmp_path / ("x" * environment.LONGEST_FOLDER)))
+        environment.make_room_for_ray()
+        assert os.environ["TMPDIR"] == "/tmp"
 
     @pytest.mark.parametrize(
         ("folder", "fault"),
@@ -210,14 +220,14 @@ class TestWhereRayKeepsItsSockets:
     )
     def test_what_somebody_chose_for_ray_is_refused_by_name(self, variables, folder, fault):
         variables(RAY_TMPDIR=folder)
-        message = refused(environment.ray_folder)
+        message = refused(environment.make_room_for_ray)
         assert message.startswith(f"RAY_TMPDIR={folder} {fault}")
-        assert message.endswith("set RAY_TMPDIR to a short path with room, such as /var/tmp")
+        assert message.endswith("set it to a short path with room, such as /var/tmp")
 
     def test_where_nothing_can_be_written_the_variable_is_named(self, variables, monkeypatch, tmp_path):
         monkeypatch.setattr(environment, "_SHORT", (str(tmp_path / "file"),))
         variables(TMPDIR="/dev/null/x")
-        assert refused(environment.ray_folder) == (
+        assert refused(environment.make_room_for_ray) == (
             "Ray finds no temporary folder (/dev/null/x cannot be written (Not a directory)): "
             "set RAY_TMPDIR to a short path with room"
         )

@@ -17,9 +17,8 @@ class FakeRay:
     def __init__(self, error: Exception | None = None) -> None:
         self.error, self.joined = error, []
 
-    def init(self, address, **options):
+    def init(self, address, **_options):
         self.joined.append(address)
-        self.options = options
         if self.error:
             raise self.error
 
@@ -82,11 +81,3 @@ def test_without_an_address_ray_looks_for_itself(address):
     fake = FakeRay()
     join(fake, address)
     assert fake.joined == [address or None]
-
-
-def test_only_a_new_cluster_is_told_where_its_sockets_are_to_be(listening):
-    fake = FakeRay()
-    join(fake, None, "/tmp/short")
-    assert fake.options["_temp_dir"] == "/tmp/short"
-    join(fake, listening, "/tmp/short")
-    assert "_temp_dir" not in fake.options
