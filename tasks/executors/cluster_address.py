@@ -30,6 +30,13 @@ def join(ray: Any, address: str | None) -> None:
         raise BadInput(f"{where} does not let this process in: {_TOKEN} ({_first_line(error)})") from error
     except (ValueError, RuntimeError) as error:
         raise BadInput(f"cannot join the Ray cluster at {address or 'auto'}: {_first_line(error)}") from error
+    except Exception as error:
+        if type(error) is not Exception:  # Ray raises the plain kind where its own processes do not start
+            raise
+        said = _first_line(error)
+        raise BadInput(
+            f"Ray did not start on this machine ({said}): try again, or use --executor inline"
+        ) from error
 
 
 def _check_reachable(address: str | None) -> None:

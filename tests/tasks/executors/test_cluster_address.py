@@ -81,3 +81,10 @@ def test_without_an_address_ray_looks_for_itself(address):
     fake = FakeRay()
     join(fake, address)
     assert fake.joined == [address or None]
+
+
+def test_a_ray_that_does_not_start_here_is_one_line():
+    with pytest.raises(
+        BadInput, match=r"Ray did not start on this machine \(timed out\): try again, or use --exec"
+    ):
+        join(FakeRay(Exception("timed out\ndetails")), None)
