@@ -13,6 +13,12 @@ FOLDER = Path(__file__).parent / "results"
 CLASS, RANDOM = FOLDER / "cross_table_class.csv", FOLDER / "cross_table.csv"
 SHARES, MNEMONIC = FOLDER / "amnesiac_figure.csv", FOLDER / "mnemonic.csv"
 QUANTS = ("fp", "4w4a")
+# the methods that the page makes claims about; one that comes later joins them when it is measured
+CLAIMED = (
+    "retrain", "ft", "ga", "iu", "rl", "l1_sparse", "salun", "qmul", "qmul_no_sl", "qmul_no_agr", "ssd", "sfdn",
+    "scrub", "bad_teacher", "unsir", "label_flip", "partial_ascent", "rfa_lora", "mnemonic", "mnemonic_ft",
+    "amnesiac",
+)  # fmt: skip
 COLUMNS = {CLASS: ("ef", "ta", "activation_forget", "ag"), RANDOM: ("fa", "ta", "mia", "ag")}
 PLACES = {"activation_forget": 2}
 WHOLE, TUNED = "amnesiac:affected=0.1", "amnesiac:affected=0.1:tune_epochs=2"

@@ -11,6 +11,7 @@ from core.door import door
 if TYPE_CHECKING:
     from core.data.catalog import (
         DATASETS as DATASETS,
+        OWN as OWN,
         DatasetInfo as DatasetInfo,
         dataset_info as dataset_info,
     )

@@ -1,7 +1,7 @@
 """The datasets this project knows. Another one is another entry, and a reader if its format is new.
 
-Beside them, `folder:NAME` is any folder of images and `table:NAME` any Parquet table of them, whose classes and figures
-are read from it.
+Beside them, `folder:NAME` is any folder of images and `table:NAME` any Parquet table of them,
+`npz:NAME` any NumPy archive, whose classes and figures are read from it.
 """
 
 import re
@@ -18,6 +18,7 @@ from core.data.readers import (
     IdxFiles,
     ImageFolder,
     MedNpz,
+    NpzArchive,
     ParquetTable,
     Source,
     SvhnMat,
@@ -27,10 +28,11 @@ from core.data.readers import (
     published_idx,
 )
 from core.data.statistics import Channels
-from core.errors import BadInput, unknown
+from core.errors import BadInput
+from core.registry import Registry
 
 # data sets of one's own: the word before the colon, and the reader of what lies under the name after it
-OWN: dict[str, Callable[[str], Source]] = {"folder": ImageFolder, "table": ParquetTable}
+OWN: dict[str, Callable[[str], Source]] = {"folder": ImageFolder, "table": ParquetTable, "npz": NpzArchive}
 OWN_PIXELS = 64
 _OWN = re.compile(r"(?P<kind>[a-z]+):(?P<name>[^./\\:\s][^/\\:]*)(:(?P<pixels>[0-9]{1,4}))?")
 _SIDES = range(8, 513)  # pixels that such images may be brought to
@@ -71,7 +73,7 @@ class DatasetInfo:
 
 
 # mean and std: ALGORITHMS §1 (those of the published comparisons); for digits, of the training split
-DATASETS: dict[str, DatasetInfo] = {
+_HERE: dict[str, DatasetInfo] = {
     "digits": DatasetInfo(
         name="digits",
         title="Digits",
@@ -202,16 +204,19 @@ DATASETS: dict[str, DatasetInfo] = {
 }
 
 
+DATASETS = Registry(
+    "dataset", DatasetInfo, "unlearn_grid.datasets", _HERE, also=tuple(f"{own}:NAME" for own in OWN)
+)
+
+
 def dataset_info(name: str) -> DatasetInfo:
-    """What is known of a dataset: an entry of DATASETS, or `folder:NAME`, `folder:NAME:PIXELS`, `table:NAME` …
+    """What is known of a dataset: an entry of DATASETS, from outside too, or `folder:NAME`, `table:NAME:PIXELS` …
 
     Raises BadInput, with the nearest valid name, for any other.
     """
-    if name in DATASETS:
-        return DATASETS[name]
     kind = name.partition(":")[0]
     if ":" not in name or kind not in OWN:
-        raise unknown("dataset", name, (*DATASETS, *(f"{own}:NAME" for own in OWN)))
+        return DATASETS[DATASETS.canonical(name)]
     found = _OWN.fullmatch(name)
     pixels = int(found["pixels"] or OWN_PIXELS) if found else 0
     if found is None or pixels not in _SIDES or not _is_file_name(found["name"]):

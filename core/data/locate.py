@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from core.data.catalog import DatasetInfo
+from core.data.catalog import DATASETS, DatasetInfo
 from core.data.download import fetch
 from core.data.readers import Arrays, Source, plural, unreadable
 from core.data.test_share import with_test_share
@@ -38,14 +38,19 @@ def identity(
     """
     stats = [(file.relative_to(root).as_posix(), _stat(file)) for file in files]
     carved = {} if test_share is None else {"test_share": test_share}
-    return carved | {
-        "name": info.name,
-        "classes": info.classes,
-        "pixels": info.pixels,
-        "source": source.words,
-        "reader": f"{type(source).__name__} {source.revision}",
-        "files": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats],
-    }
+    code = DATASETS.digest(info.name) if ":" not in info.name else None
+    return (
+        carved
+        | ({} if code is None else {"entry": code})
+        | {
+            "name": info.name,
+            "classes": info.classes,
+            "pixels": info.pixels,
+            "source": source.words,
+            "reader": f"{type(source).__name__} {source.revision}",
+            "files": [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats],
+        }
+    )
 
 
 def _stat(file: Path) -> os.stat_result:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
-from core.errors import unknown
 from core.lazy import Lazy, nn
 from core.models.torchvision_nets import (
     PREFIX,
@@ -15,6 +14,7 @@ from core.models.torchvision_nets import (
     torchvision_network,
 )
 from core.quant import QuantSpec
+from core.registry import Registry
 
 _PAPER, _RELEASED = QuantSpec.parse("4w4a"), QuantSpec.parse("4w8a-released")  # of ResNet-18
 
@@ -41,7 +41,7 @@ class ModelInfo:
     scales: bool = True
 
 
-MODELS: dict[str, ModelInfo] = {
+_HERE: dict[str, ModelInfo] = {
     "resnet18": ModelInfo(
         Lazy("core.models.resnet:resnet18"),
         title="ResNet-18",
@@ -63,16 +63,17 @@ MODELS: dict[str, ModelInfo] = {
 }
 
 
+MODELS = Registry("architecture", ModelInfo, "unlearn_grid.networks", _HERE, also=(f"{PREFIX}NAME",))
+
+
 def model_info(name: str) -> ModelInfo:
-    """What is known of a network: an entry of MODELS, or a classifier of torchvision as `tv:NAME`.
+    """What is known of a network: an entry of MODELS, from outside too, or a torchvision classifier as `tv:NAME`.
 
     Raises BadInput, with the nearest valid name, for any other.
     """
     if name.startswith(PREFIX):
         return _torchvision_info(name.removeprefix(PREFIX))
-    if name not in MODELS:
-        raise unknown("architecture", name, (*MODELS, f"{PREFIX}NAME"))
-    return MODELS[name]
+    return MODELS[MODELS.canonical(name)]
 
 
 @cache

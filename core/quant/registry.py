@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.lazy import Lazy
+from core.registry import Registry
 
 if TYPE_CHECKING:
     from core.quant.base import FakeQuantizer, Shape
@@ -35,7 +36,7 @@ class QuantizerPair:
 
 _LSQ_WEIGHT = Lazy("core.quant.lsq:LSQWeight")
 
-QUANTIZERS: dict[str, QuantizerPair] = {
+_HERE: dict[str, QuantizerPair] = {
     "lsq_plus": QuantizerPair(
         "LSQ+", Lazy("core.quant.lsq_plus:LSQPlusWeight"), Lazy("core.quant.lsq_plus:LSQPlusActivation")
     ),
@@ -52,3 +53,5 @@ QUANTIZERS: dict[str, QuantizerPair] = {
     ),
     "dsq": QuantizerPair("DSQ", Lazy("core.quant.dsq:DSQWeight"), Lazy("core.quant.dsq:DSQActivation")),
 }
+
+QUANTIZERS = Registry("quantizer", QuantizerPair, "unlearn_grid.quantizers", _HERE)

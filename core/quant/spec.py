@@ -97,8 +97,7 @@ class QuantSpec(BaseModel):
 
     def check(self) -> None:
         """Raises BadInput, naming both sides, where quantizer, bits and places do not go together."""
-        if self.quantizer not in QUANTIZERS:
-            raise unknown("quantizer", self.quantizer, QUANTIZERS)
+        QUANTIZERS[self.quantizer]  # BadInput unless there is one
         bits = {"weight_bits": self.weight_bits, "activation_bits": self.activation_bits}
         _check_bits(self.label, self.quantizer, {name: n for name, n in bits.items() if n is not None})
         if self.quantizes and self.blocks == "released":
@@ -115,9 +114,9 @@ def _fields(label: str, tokens: list[str]) -> dict[str, Any]:
     names, flags = tokens[:1], tokens
     fields: dict[str, Any] = {}
     if names and names[0] not in (*_FLAGS, RELEASED):
-        fields["quantizer"], flags = names[0], tokens[1:]
-        if names[0] not in QUANTIZERS:
-            raise unknown("quantizer or flag", names[0], [*QUANTIZERS, *_FLAGS, RELEASED])
+        fields["quantizer"], flags = QUANTIZERS.canonical(names[0]), tokens[1:]
+        if "." not in fields["quantizer"] and fields["quantizer"] not in QUANTIZERS:
+            raise unknown("quantizer or flag", names[0], [*QUANTIZERS.names(), *_FLAGS, RELEASED])
     for flag in flags:
         if flag == RELEASED:
             _check_released(label, fields.get("quantizer"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.errors import BadInput, unknown
+from core.registry import Registry
 from core.unlearn import (
     amnesiac,
     bad_teacher,
@@ -28,7 +29,7 @@ from core.unlearn import (
 )
 from core.unlearn.base import Method
 
-METHODS: dict[str, Method] = {
+_HERE: dict[str, Method] = {
     "retrain": retrain.METHOD,
     "ft": finetune.METHOD,
     "ga": gradient_ascent.METHOD,
@@ -65,7 +66,10 @@ def unknown_method(name: str) -> BadInput:
     for ablation in (known for known in METHODS if ABLATED in known):
         ablations.setdefault(ablation.partition(ABLATED)[0], []).append(ablation)
     whole, ablated, _ = name.partition(ABLATED)
-    if not ablated or whole not in METHODS or whole in ablations:
-        return unknown("method", name, METHODS)
+    if not ablated or whole not in _HERE or whole in ablations:
+        return unknown("method", name, METHODS.names())
     having = "; ".join(f"{owner} has {' and '.join(names)}" for owner, names in ablations.items())
     return BadInput(f"method '{name}': {whole} has no ablation; {having}")
+
+
+METHODS = Registry("method", Method, "unlearn_grid.methods", _HERE, error=unknown_method)

@@ -75,7 +75,8 @@ def _sort_methods(root: Branch) -> None:
     rank = {name: number for number, name in enumerate(METHODS)}
     for problem in root.level(3):
         ordered = sorted(
-            problem.children.items(), key=lambda one: (rank[base_name(one[0][0])], ":" in one[0][0])
+            problem.children.items(),
+            key=lambda one: (rank.get(base_name(one[0][0]), len(rank)), ":" in one[0][0]),
         )
         problem.children = dict(ordered)
 

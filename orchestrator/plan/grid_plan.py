@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
+from core.sources import method_source, sources_of
 from core.unlearn import METHODS, Space
 from orchestrator.plan.trial_nodes import AXES, Search, evaluation
 from orchestrator.spec import GridSpec, base_name, hook_label, inapplicable, node_params
@@ -133,6 +134,7 @@ def data_node(spec: GridSpec, dataset: str) -> Node:
     """The node that reads a data set: which images, by digest where a name does not say it, and how many of them."""
     content = spec.data.digests.get(dataset)
     images = {"dataset": dataset, "limit": _limit(spec), **_carved(spec)}
+    images |= sources_of({"dataset": dataset})
     return make_node("data", (), images | ({"content": content} if content else {}))
 
 
@@ -172,6 +174,7 @@ class _Builder:
             "augment": spec.data.augment,
             "seed": seed,
             "validation": spec.validation,
+            **sources_of({"dataset": dataset, "arch": arch, "quant": quant}),
         }
         training: dict[str, Any] = {
             "method": "original",
@@ -242,6 +245,7 @@ class _Builder:
             return self.original
         setting = dict(method.hook.setting(method.params(**params)))
         hook: dict[str, Any] = {"method": name, "revision": method.revision, "setting": setting}
+        hook |= method_source(name)
         if method.hook.knows_forget:
             hook["forget"] = {axis: base[axis] for axis in ("scenario", "amount")}
         label = f"original:{hook_label(method, setting)}"

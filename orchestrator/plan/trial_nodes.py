@@ -8,6 +8,7 @@ next part takes up the state that it left, and computes it again where that is l
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.sources import SOURCES, method_source
 from core.unlearn import METHODS, Space
 from orchestrator.plan.search_points import Point, grid_points, space_from, space_json, tried_text
 from orchestrator.spec import SearchSpec, base_name
@@ -15,7 +16,7 @@ from tasks import Node, make_node
 
 AXES = ("dataset", "arch", "quant", "scenario", "amount", "seed")
 _BASE = (*AXES, "limit", "width", "augment", "validation")
-_SOMETIMES = ("test_share",)  # in the inputs only where a grid sets it
+_SOMETIMES = ("test_share", SOURCES)  # in the inputs only where a grid sets it
 _EVALUATED = (*AXES, "method", "validation", "params", "tried", "until")
 
 
@@ -55,6 +56,7 @@ class Search:
         inputs = self.base | {
             "method": self.label,
             "method_revision": METHODS[self.method].revision,
+            **method_source(self.method),
             "params": self.params,
             "space": space_json(self.space),
         }
@@ -92,6 +94,7 @@ class Search:
         inputs = self.base | {
             "method": self.method,
             "method_revision": METHODS[self.method].revision,
+            **method_source(self.method),
             "params": params,
             "tried": tried_text(point),
         }

@@ -79,7 +79,7 @@ def _methods(plan: Plan) -> dict[Cell, list[Cell]]:
     """The cells of each problem but Retrain's, sorted."""
     rank = {name: number for number, name in enumerate(METHODS)}
     found: dict[Cell, list[Cell]] = {}
-    for cell in sorted(plan.cells, key=lambda c: (rank[base_name(c.method)], ":" in c.method)):
+    for cell in sorted(plan.cells, key=lambda c: (rank.get(base_name(c.method), len(rank)), ":" in c.method)):
         if cell.method != "retrain":
             found.setdefault(cell.problem, []).append(cell)
     return found

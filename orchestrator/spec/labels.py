@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from core.data import dataset_info
 from core.errors import BadInput, unknown
-from core.unlearn import ABLATED, METHODS, Method, unknown_method
+from core.unlearn import ABLATED, METHODS, Method
 from orchestrator.spec.printed_names import method_name
 from orchestrator.spec.validation import valid
 
@@ -51,16 +51,15 @@ def without_option(label: str, option: str) -> str:
 
 
 def parse_method(label: str) -> Variant:
-    """Reads `qmul`, or `qmul:label_rule=released:order=sequential`.
+    """Reads `qmul`, `qmul:label_rule=released:order=sequential`, or `mypackage.mine:METHOD:lr=0.1` from outside.
 
     Values are JSON, and what is no JSON is text; the pseudo-option `protocol` is paper or released. In the
     canonical label options are in alphabetical order and values as the method's parameters hold them.
     Raises BadInput for an unknown method or option, and for a value that the method does not take.
     """
+    label = METHODS.canonical(label)
     name, *settings = label.split(":")
     name = method_name(name)
-    if name not in METHODS:
-        raise unknown_method(name)
     method = METHODS[name]
     if not settings:
         return Variant(name, method, {})

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from core.errors import BadInput, unknown
+from core.unlearn import METHODS
 from orchestrator.spec.labels import json_or_text
 from orchestrator.spec.recipes import RECIPES
 from orchestrator.spec.specification import GridSpec, parse_spec
@@ -101,13 +102,22 @@ def _check_size(values: Any, file: Path) -> None:
             waiting += value.values() if isinstance(value, dict) else value
 
 
+def _path(key: str) -> list[str]:
+    """The fields of a dotted name; a method or network from outside has dots in its own."""
+    for field, after in (("params", 1), ("search.ranges", 1), ("widths", 0)):
+        if key.startswith(f"{field}."):
+            name, *last = key.removeprefix(f"{field}.").rsplit(".", after)
+            return [*field.split("."), METHODS.canonical(name), *last]
+    return key.split(".")
+
+
 def _with_override(values: dict[str, Any], text: str) -> dict[str, Any]:
     """A copy with one dotted field set; the value is JSON, and what is no JSON is text."""
     key, separator, raw = text.partition("=")
     if not separator or not key:
         raise BadInput(f"--set '{text}': write key=value, such as data.limit=3000 or methods=ft,qmul")
     values = copy.deepcopy(values)
-    *path, last = key.split(".")
+    *path, last = _path(key)
     place = values
     for part in path:
         if not isinstance(place.get(part), dict):

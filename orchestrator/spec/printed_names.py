@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from core.data import DATASETS
+from core.data import DATASETS, OWN
 from core.models import MODELS
 from core.unlearn import METHODS
 
@@ -15,12 +15,12 @@ def method_name(text: str) -> str:
 
 def arch_name(text: str) -> str:
     """The same for a network."""
-    return _name(text, MODELS)
+    return text if text.startswith("tv:") else _name(MODELS.canonical(text), MODELS)
 
 
 def dataset_name(text: str) -> str:
     """The same for a data set."""
-    return _name(text, DATASETS)
+    return text if text.partition(":")[0] in OWN else _name(DATASETS.canonical(text), DATASETS)
 
 
 def _name(text: str, known: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from core.data import dataset_info
 from core.errors import BadInput, unknown
 from core.models import model_info
-from core.quant import QUANTIZERS, QuantSpec
+from core.quant import QuantSpec
 from core.unlearn import METHODS, RetrainParams, Space
 from orchestrator.spec.class_names import class_numbers
 from orchestrator.spec.fields import (
@@ -163,12 +163,11 @@ class GridSpec(Part):
                     f"weights_saw.{arch}: {arch} starts from no file; name it with weights.{arch}=…"
                 )
         for name in self.params:
-            if name not in (ALL, *METHODS):
-                raise unknown("method", name, (ALL, *METHODS))
+            if name != ALL and name not in METHODS:
+                raise unknown("method", name, (ALL, *METHODS.names()))
         for arch in self.archs:
             for quant in self.quant_specs(arch):
-                if quant.quantizer not in QUANTIZERS:
-                    raise unknown("quantizer", quant.quantizer, QUANTIZERS)
+                quant.check()
         self._check_scenarios()
         self._check_size()
         self._check_split()
@@ -244,7 +243,8 @@ class GridSpec(Part):
 
     def _check_shared_params(self) -> None:
         """Every name under params.all is some method's, every value right where it goes."""
-        known = {field for method in METHODS.values() for field in method.params.model_fields}
+        methods = (*METHODS.values(), *(parse_method(label).method for label in self.methods))
+        known = {field for method in methods for field in method.params.model_fields}
         for field in self.params.get(ALL, {}):
             if field not in known:
                 raise unknown(f"hyper-parameter in params.{ALL}", field, sorted(known))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from core.lazy import torch
+from core.sources import check_sources
 from core.train import keep_freed_memory
 from tasks.job import Job, Place
 from tasks.node import TRAINING, Kind, Node
@@ -47,6 +48,7 @@ def run_node(job: Job, meanwhile: Callable[[], None] | None = None) -> Record:
     found = store.manifests([job.node.key], broken={})
     if found:
         return found[job.node.key].record
+    check_sources(job.node.inputs)
     with Telling(job.place.store, job.node, meanwhile):
         result = _FUNCTIONS[job.node.kind](job.node, job.place, store)
     record = base_record(job).model_copy(

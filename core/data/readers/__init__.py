@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from core.data.readers.idx_files import IdxFiles as IdxFiles, published_idx as published_idx
     from core.data.readers.image_folder import ImageFolder as ImageFolder
     from core.data.readers.med_npz import MedNpz as MedNpz, organamnist as organamnist
+    from core.data.readers.npz_archive import NpzArchive as NpzArchive
     from core.data.readers.parquet_table import ParquetTable as ParquetTable
     from core.data.readers.source import (
         ARRAYS as ARRAYS,

@@ -118,7 +118,9 @@ def test_two_runs_are_bit_identical_and_leave_the_global_generator_alone(arch, n
 def test_another_generator_seed_gives_another_result(arch, name, protocol):
     other = run(fresh_problem(arch), name, protocol, seed=1)
     same = differing(other, result(arch, name, protocol)[1]) == []
-    assert same is ((name, protocol) in NO_RANDOMNESS)
+    assert same is ((name, protocol) in NO_RANDOMNESS), (
+        f"{name} ({protocol}) draws {'nothing: put it into' if same else 'numbers: take it out of'} NO_RANDOMNESS"
+    )
 
 
 def poisoned(images):
@@ -142,7 +144,8 @@ def test_the_poison_would_be_noticed(name):
         found = run(poison, name)
     except (IndexError, RuntimeError, BadInput):
         return
-    assert differing(found, result("resnet18", name, "paper")[1])  # RL replaces the labels, not the pixels
+    noticed = differing(found, result("resnet18", name, "paper")[1])  # RL replaces the labels, not the pixels
+    assert noticed, f"{name} never reads the forget set: if it is meant to, put it into WITHOUT_FORGET_DATA"
 
 
 def test_gradient_ascent_never_reads_the_retain_set():
@@ -214,7 +217,7 @@ def test_a_method_for_whole_classes_refuses_any_other_problem_in_one_line(name):
 def test_what_a_method_can_forget_is_declared():
     assert all(m.scenarios for m in METHODS.values())
     assert all(m.scenarios <= set(get_args(Scenario)) for m in METHODS.values())
-    assert CLASS_WISE == ["unsir", "mnemonic", "mnemonic_ft"]
+    assert {"unsir", "mnemonic", "mnemonic_ft"} <= set(CLASS_WISE)
 
 
 @pytest.mark.parametrize("forgotten", [0, 2])
@@ -368,9 +371,12 @@ CHOSEN = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", PUBLISHED | CHOSEN)
 def test_search_ranges_are_the_published_ones_or_our_own(name):
-    """Section 10; a method from elsewhere, whose source has no range, has one chosen around its settings."""
+    """Section 10; a method from elsewhere, whose source has no range, has one chosen around its settings.
+
+    A method that comes later is held to its range once it stands in a table above.
+    """
     space = METHODS[name].space("resnet18")
     assert {key: (found.low, found.high) for key, found in space.items()} == (PUBLISHED | CHOSEN)[name]
 
@@ -382,7 +388,8 @@ def test_qmul_searches_a_decade_higher_on_mobilenetv2(name):
 
 
 def test_published_epochs_and_rates_are_the_defaults():
-    epochs = {name: METHODS[name].params().epochs for name in ("retrain", *ITERATIVE)}
+    tabled = [name for name in ITERATIVE if name in PUBLISHED | CHOSEN]
+    epochs = {name: METHODS[name].params().epochs for name in ("retrain", *tabled)}
     others = {
         "retrain": 160,
         "ga": 5,
