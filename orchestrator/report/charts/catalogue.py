@@ -10,6 +10,7 @@ from orchestrator.report.charts.by_method import ag_chart, metric_chart, time_ch
 from orchestrator.report.charts.gradient_norms import norms_chart, weights_chart
 from orchestrator.report.charts.option_series import options_chart
 from orchestrator.report.charts.overview import overview_chart
+from orchestrator.report.charts.pareto import pareto_chart
 from orchestrator.report.charts.parts import Chart, Data, Scope
 from orchestrator.report.charts.rows import charted
 from orchestrator.report.charts.search import lr_chart, other_chart
@@ -20,6 +21,7 @@ __all__ = ["Chart", "Data", "Scope", "charts", "overview_chart", "spec_of"]
 # Those of one problem, in the order of the page: between them stands one for each metric that has its own.
 _FIRST: dict[str, Callable[[], Chart]] = {
     "ag": ag_chart,
+    "pareto": pareto_chart,
     "tradeoff": tradeoff_chart,
     "lr_curves": lr_chart,
     "other_curves": other_chart,

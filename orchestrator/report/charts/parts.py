@@ -161,6 +161,13 @@ def gap_x(scope: Scope) -> alt.X:
     return alt.X("ag:Q", scale=scale, axis=gap_axis(), title=GAP_TITLE)
 
 
+def gap_y(scope: Scope, **options: Any) -> alt.Y:
+    """AG along the vertical axis; options: of the axis."""
+    along = gap_x(scope)
+    axis = alt.Axis(tickCount=5, **options) if scope.even else gap_axis(**options)
+    return alt.Y("ag:Q", scale=along["scale"], axis=axis, title=GAP_TITLE)
+
+
 def gap_axis(**options: Any) -> alt.Axis:
     """The axis of a gap that is never negative."""
     return alt.Axis(

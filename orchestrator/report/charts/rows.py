@@ -68,7 +68,8 @@ def problem_data(
         "levels": levels,
         "trials": [_trial(trial) for trial in tried],
         "seeds": [_seed(entry, entry.row) for entry in entries if entry.row],
-        "lines": [row for line in table.lines if line.count for row in [_line(line, entries)]],
+        "lines": with_front([_line(line, entries) for line in table.lines if line.count]),
+        "losses": [row for entry in entries for row in _losses(entry, rows)],
         "epochs": [row for entry in entries for row in _epochs(entry, rows)],
         "retrain": [_mean(retrains)] if retrains else [],
         "floor": _floor(table),
@@ -143,6 +144,35 @@ def _line(line: Line, entries: Sequence[Entry]) -> dict[str, Any]:
         },
         **_interval("seconds", of_time),
     }
+
+
+def with_front(lines: Rows) -> Rows:
+    """The lines; `front` is true of methods that no other beats in AG and run time at once."""
+    known = [
+        line
+        for line in lines
+        if line["role"] == "method" and line.get("seconds") and line.get("ag") is not None
+    ]
+    return [
+        line | {"front": any(line is one for one in known) and not _beaten(line, known)} for line in lines
+    ]
+
+
+def _beaten(line: dict[str, Any], others: Rows) -> bool:
+    here = line["ag"], line["seconds"]
+    there = [(other["ag"], other["seconds"]) for other in others if other is not line]
+    return any(ag <= here[0] and seconds <= here[1] and (ag, seconds) != here for ag, seconds in there)
+
+
+def _losses(entry: Entry, rows: Mapping[str, Row]) -> Rows:
+    """The loss of each epoch of the trial that was selected."""
+    model = rows.get(entry.row["model"]) if entry.row and _role(entry.cell.method) == "method" else None
+    at = {"method": titles.title(entry.cell.method), "seed": entry.cell.seed}
+    return [
+        at | {"epoch": fact["epoch"] + 1, "loss": _digits(fact["value"])}
+        for fact in (model or {}).get("curve") or ()
+        if fact["name"] == "loss" and fact["value"] > 0
+    ]
 
 
 def _interval(name: str, found: Figure | None) -> dict[str, Any]:
