@@ -176,7 +176,9 @@ def _seen(pick: alt.Parameter | None, opacity: float) -> dict[str, Any]:
 
 def _y(figure: str) -> alt.Y:
     if figure == "ag":
-        return alt.Y("ag:Q", scale=gap_scale(zero=False, padding=8), axis=gap_axis(**above()), title=GAP_TITLE)
+        return alt.Y(
+            "ag:Q", scale=gap_scale(zero=False, padding=8), axis=gap_axis(**above()), title=GAP_TITLE
+        )
     axis = alt.Axis(tickCount=4, **above())
     scale = alt.Scale(zero=False, nice=True, padding=8)
     return alt.Y(f"{figure}:Q", scale=scale, axis=axis, title=f"{figure.upper()}, %")

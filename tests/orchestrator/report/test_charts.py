@@ -145,15 +145,15 @@ class TestRows:
             for row in rows:
                 row |= {"ag": {"ft": factor, "salun": 1.5, "qmul": 1.0}[row["method"]]} if row["ag"] else {}
             tables = build_tables(fake.spec, fake.plan, rows)
-            made = spec_of(CHARTS["ag"](), scope_of(tables, []))
-            return {scale.get("type") for scale in (e["x"]["scale"] for e in parts(made, "encoding") if "ag" in
-                    str(e.get("x", {}).get("field"))) if scale}  # fmt: skip
+            made = spec_of(CHARTS["ag"], scope_of(tables, []))
+            along = [one["x"] for one in parts(made, "encoding") if one.get("x", {}).get("field") == "ag"]
+            return {x["scale"].get("type") for x in along}
 
         assert kinds(4.0) == {None}
         assert kinds(80.0) == {"symlog"}
 
     def test_each_set_has_a_weight_axis_of_its_own(self):
-        spec = spec_of(CHARTS["weights"](), SCOPE)
+        spec = spec_of(CHARTS["weights"], SCOPE)
         titles_ = [
             {title for title in parts(panel, "title") if "set" in str(title)} for panel in spec["concat"]
         ]

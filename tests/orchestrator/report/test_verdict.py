@@ -146,7 +146,10 @@ def test_one_seed_with_few_images_tells_nothing_apart():
     assert "Q-MUL (AG 0.50 ± " in said
     assert "and SalUn cannot be told apart" in said or ", SalUn and FT cannot be told apart" in said
     for line in table.lines:
-        assert all(found.half and found.half > 0 for found in line.figures.values())
+        assert all(
+            found.half and found.half > 0
+            for found in (line.figures[name] for name in ("fa", "ra", "ta", "mia"))
+        )
         assert line.role == "reference" or line.ag.half > 1
 
 
