@@ -19,10 +19,10 @@ def located(info: DatasetInfo, root: Path, download: bool) -> tuple[Source, File
     With `download` the official files are brought first if nothing is there. Raises BadInput naming the
     files looked for and both ways to get them.
     """
-    found = _first(info, root)
+    found = lying(info, root)
     if found is None and download:
         _download(info, root)
-        found = _first(info, root)
+        found = lying(info, root)
     if found is None:
         wanted = ", ".join(name for source in info.sources for name in source.wanted())
         raise BadInput(f"{info.name} is not under {root}: looked for {wanted}; {_ways(info)}")
@@ -88,7 +88,8 @@ def _mend(source: Source) -> str:
     return "put it right, or take it out"
 
 
-def _first(info: DatasetInfo, root: Path) -> tuple[Source, Files] | None:
+def lying(info: DatasetInfo, root: Path) -> tuple[Source, Files] | None:
+    """The first source that has its files under `root`, and those files; None if none has."""
     for source in info.sources:
         files = source.find(root)
         if files is not None:

@@ -21,8 +21,6 @@ def as_table(rows: Sequence[Row], schema: pa.Schema = SCHEMA) -> pa.Table:
 
     Through polars where it is installed: pyarrow loads pandas before it looks at the first Python value.
     """
-    if not rows:
-        return pa.Table.from_batches([], schema)
     try:
         import polars as pl
     except ModuleNotFoundError:
