@@ -157,7 +157,8 @@ def _doubted(store: Store, rows: Mapping[str, Row], contents: Mapping[str, bytes
     Where the two hold different figures, one of them is an older copy, and nobody can say which.
     """
     found = {}
-    for key, manifest in store.manifests(rows, broken={}).items():
+    done = [key for key, row in rows.items() if row["status"] == "done"]  # a failure is told as one
+    for key, manifest in store.manifests(done, broken={}).items():
         if _figures(manifest.record.model_dump()) != _figures(rows[key]):
             found[key] = OTHER_ROW
         elif manifest.part not in (None, fingerprint(contents[key] or b"")):

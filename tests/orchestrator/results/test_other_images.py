@@ -119,7 +119,7 @@ def test_a_store_from_before_keys_held_contents_goes_on_while_the_images_stay(
     root, spec_file, asked, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patch:
-        patch.setattr("orchestrator.results.image_digests.content_digest", lambda *_, decode: None)
+        patch.setattr("orchestrator.results.image_digests.content_digest", lambda *_, **__: None)
         asked("run", root, "--spec", str(spec_file))
     store = Store(str(tmp_path / "store"))
     assert stored_grid(store).data.digests == {}
