@@ -60,6 +60,10 @@ class Registry(dict[str, T], Generic[T]):
         except BadInput:
             return False
 
+    def everything(self) -> dict[str, T]:
+        """The entries that are here and those of all entry points, in the order of `names`."""
+        return {name: self[name] for name in self.names()}
+
     def names(self) -> list[str]:
         """The names that are here, and those of entry points."""
         return list(dict.fromkeys([*self, *_points(self.group)]))

@@ -1,5 +1,7 @@
 """`METRICS`: every figure of one model. One file with the function and one entry here make a metric.
 
+Metrics of other packages come by entry points of the group `unlearn_grid.metrics`; all that are installed are measured.
+
 Whatever shows, writes or compares figures asks this registry when it works, never when it is imported.
 """
 
@@ -9,11 +11,12 @@ from typing import Any
 from core.errors import BadInput
 from core.metrics import accuracies, attack, output_distances, run_time, weight_changes
 from core.metrics.metric import MAIN, Estimate, Metric, Source
+from core.registry import Registry
 
 ATTACK, OUTPUTS, QUANTIZATION = "Membership attack", "Outputs beside Retrain's", "Quantization"
 _ENDS = ("low", "high")  # of an interval, as its columns end
 
-METRICS: dict[str, Metric] = {
+_HERE: dict[str, Metric] = {
     "fa": Metric(
         accuracies.forget_accuracy, "FA", "%", "closer to Retrain", 2, table=MAIN, chart=False,
         in_full="Accuracy on forgotten images",
@@ -96,6 +99,7 @@ METRICS: dict[str, Metric] = {
         about="Step drift: mean relative change of the original's learned step sizes.",
     ),
 }  # fmt: skip
+METRICS: dict[str, Metric] = Registry("metric", Metric, "unlearn_grid.metrics", _HERE).everything()
 
 
 def columns(name: str) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The registry of metrics: what an entry says, and what measuring makes of it."""
 
+import os
 import subprocess
 import sys
 
@@ -66,3 +67,22 @@ def test_a_report_reads_the_registry_without_loading_torch():
     code = "import sys; from core.metrics import METRICS; assert METRICS; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_metric_of_another_package_comes_by_its_entry_point(tmp_path):
+    """In a process of its own, as entry points are looked up once."""
+    (tmp_path / "theirs.py").write_text(
+        "from core.metrics.metric import Metric\n"
+        "def on_forgotten(seen): return 100 * float(seen.forget.confidence.mean())\n"
+        "METRIC = Metric(on_forgotten, 'Confidence', '%', 'closer to Retrain', 1)\n"
+    )
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[unlearn_grid.metrics]\nconfidence = theirs:METRIC\n")
+    code = "from core.metrics import METRICS; print(list(METRICS)[-1], METRICS['confidence'].title)"
+    found = os.pathsep.join([str(tmp_path), *sys.path])
+    said = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": found}, capture_output=True, text=True
+    )
+    assert (said.stdout, said.stderr) == ("confidence Confidence\n", "")
