@@ -1,5 +1,7 @@
 """What the command line's verbs do, beside `run`: plan, status, report, compact, score and sync."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
@@ -103,7 +105,7 @@ def score(spec: GridSpec, store: Store, options: Options, console: Console) -> i
     return FAILED if found.failed else 0
 
 
-def _lacking_lines(found: "run.Scored") -> list[str]:
+def _lacking_lines(found: run.Scored) -> list[str]:
     """A line for each metric and reason, with how many rows stay without it."""
     lines = [
         f"{name}: {len(keys):,} row{'s' if len(keys) > 1 else ''} stay{'s' if len(keys) == 1 else ''} without it:"

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tasks.nodes.provenance import (
         COORDINATES as COORDINATES,
         base_record as base_record,
-        hardware_of as hardware_of,
         now as now,
     )
     from tasks.nodes.scoring import lacking_files as lacking_files, score_node as score_node

@@ -15,8 +15,7 @@ from typing import Protocol, Self
 from core.errors import BadInput
 from tasks.errors import Unavailable
 from tasks.node import TRAINING, Node
-from tasks.store import Running, Store, beat
-from tasks.store.running import name_of
+from tasks.store import Running, Store, beat, name_of
 
 _FIRST = 2.0  # seconds before a node says anything
 _RECENT = 5  # epochs whose mean time stands for those to come

@@ -14,7 +14,7 @@ from core.data import Batch
 from core.models import build
 from core.quant import QuantSpec, calibrate_
 from core.train import TrainParams, fit, keep_freed_memory
-from tasks.nodes import hardware_of
+from tasks.nodes.provenance import hardware_of
 
 _LEAST, _SECONDS, _CLASSES = 2, 1.5, 10  # steps, seconds of measuring, classes
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from tasks.store.lease import Lease as Lease, alive as alive, read_lease as read_lease
     from tasks.store.manifest import (
         Corrupt as Corrupt,
-        Fingerprint as Fingerprint,
         Manifest as Manifest,
         fingerprint as fingerprint,
     )
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
         SILENT as SILENT,
         Running as Running,
         beat as beat,
+        name_of as name_of,
         read_running as read_running,
         remove_silent as remove_silent,
     )

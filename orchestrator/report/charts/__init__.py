@@ -12,6 +12,5 @@ if TYPE_CHECKING:
     from orchestrator.report.charts.files import write_charts as write_charts
     from orchestrator.report.charts.overview import overview_chart as overview_chart
     from orchestrator.report.charts.page import make_charts as make_charts, scripts as scripts
-    from orchestrator.report.charts.parts import Chart as Chart, Data as Data, Scope as Scope
 else:
     __getattr__, __dir__, __all__ = door(__name__, __file__)
