@@ -6,7 +6,8 @@ from functools import cached_property
 from orchestrator.plan import Plan
 from orchestrator.report.option_series import Series, all_series
 from orchestrator.report.references import class_counts, with_refusals
-from orchestrator.report.tables import Table, tables_of
+from orchestrator.report.tables import Table
+from orchestrator.report.tabulation import tables_of
 from orchestrator.report.trials import Tried, tried_of
 from orchestrator.results import Entry, Older, Row, collect, find_older, measured_rows
 from orchestrator.spec import GridSpec

@@ -32,7 +32,8 @@ from orchestrator.report.latex import latex_tables
 from orchestrator.report.layouts import pivots, text
 from orchestrator.report.paper import published
 from orchestrator.report.sentence import quotable
-from orchestrator.report.tables import Table, build_tables
+from orchestrator.report.tables import Table
+from orchestrator.report.tabulation import build_tables
 from orchestrator.report.terminal_tables import print_tables
 from orchestrator.report.trials import Tried
 from orchestrator.results import Entry, Row, as_table, compressed, groups, notice, wide_schema

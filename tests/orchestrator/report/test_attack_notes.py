@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from orchestrator.report.noise import floor_text, noise_floor
-from orchestrator.report.tables import Table, build_tables
+from orchestrator.report.tables import Table
+from orchestrator.report.tabulation import build_tables
 from orchestrator.report.terminal_tables import print_tables
 from tasks.store.store import Store
 from tests.orchestrator.fake_results import Fake, small_spec

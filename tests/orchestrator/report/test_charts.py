@@ -12,7 +12,7 @@ from orchestrator.report.charts.page import Charts, make_charts
 from orchestrator.report.charts.parts import Along, Scope
 from orchestrator.report.charts.rows import scope_of
 from orchestrator.report.contents import read_grid
-from orchestrator.report.tables import build_tables
+from orchestrator.report.tabulation import build_tables
 from orchestrator.report.writing import write_report
 from orchestrator.spec import titles
 from orchestrator.spec.colours import colour_of

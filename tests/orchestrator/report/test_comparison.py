@@ -16,7 +16,7 @@ from orchestrator.report.comparison.grids import COMPARED, compare, compare_stor
 from orchestrator.report.comparison.text import COLUMNS, against_markdown, cells, print_against
 from orchestrator.report.contents import Found, read_grid
 from orchestrator.report.noise import noise_floor
-from orchestrator.report.tables import tables_of
+from orchestrator.report.tabulation import tables_of
 from orchestrator.report.writing import write_report
 from orchestrator.results.entries import collect
 from tasks.store.store import Store

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.report.csv_files import results_csv
 from orchestrator.report.noise import Floor, floor_text, noise_floor
-from orchestrator.report.tables import build_tables, tables_of
+from orchestrator.report.tabulation import build_tables, tables_of
 from orchestrator.report.verdict import Difference, Verdict
 from orchestrator.results.entries import collect
 from tasks.store.store import Store

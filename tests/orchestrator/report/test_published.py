@@ -12,7 +12,7 @@ from core.models import MODELS
 from orchestrator.plan.grid_plan import Cell, make_plan
 from orchestrator.report.paper.deviations import beside, pairs_of
 from orchestrator.report.paper.published import COMPARED, Published, find_published, published_rows
-from orchestrator.report.tables import build_tables
+from orchestrator.report.tabulation import build_tables
 from orchestrator.spec.recipes import RECIPES
 from tasks.store.store import Store
 from tests.orchestrator.fake_results import Fake, small_spec

@@ -19,7 +19,7 @@ from orchestrator.report.image_noise import (
     wilson,
 )
 from orchestrator.report.sentence import quotable
-from orchestrator.report.tables import build_tables
+from orchestrator.report.tabulation import build_tables
 from orchestrator.report.writing import print_tables, write_report
 from orchestrator.results.reading import read_rows
 from tasks.record import Record

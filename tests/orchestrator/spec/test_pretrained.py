@@ -18,7 +18,7 @@ from core.seal import unsealed
 from orchestrator import grid, load_model
 from orchestrator.environment import make_place
 from orchestrator.plan.grid_plan import make_plan
-from orchestrator.report.tables import build_tables
+from orchestrator.report.tabulation import build_tables
 from orchestrator.report.terminal_tables import print_tables
 from orchestrator.results.reading import read_rows
 from orchestrator.spec.overrides import with_overrides
