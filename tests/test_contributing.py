@@ -16,6 +16,7 @@ from core.registry import source_digest
 from core.sources import check_sources
 from core.unlearn import METHODS
 from orchestrator import grid
+from orchestrator.cli import help as manual, verbs
 from orchestrator.plan.grid_plan import make_plan
 from orchestrator.results.reading import read_rows
 from orchestrator.spec import titles
@@ -228,3 +229,16 @@ def test_an_archive_is_a_data_set_by_its_name(tmp_path):
     assert dataset_info("npz:cells:16").title == "cells, 16 px"
     assert model_info("mlp").title == "MLP"
     assert QuantSpec.parse("4w4a").quantizer in QUANTIZERS
+
+
+def test_a_verb_is_a_function_with_a_line_and_what_it_says_of_itself(monkeypatch, capsys, tmp_path):
+    def shout(spec, store, options, console):
+        console.print(f"{spec.recipe.upper()}!")
+        return 0
+
+    monkeypatch.setitem(verbs.VERBS, "shout", shout)
+    monkeypatch.setitem(manual.VERBS, "shout", ("says it louder", (("shout --recipe digits", ""),)))
+    assert grid.main(["shout", "--recipe", "digits", "--store", str(tmp_path / "store")]) == 0
+    assert "DIGITS!" in capsys.readouterr().out
+    assert grid.main(["shout", "--help"]) == 0
+    assert "says it louder" in capsys.readouterr().out
