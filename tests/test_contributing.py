@@ -22,8 +22,8 @@ from orchestrator.results.reading import read_rows
 from orchestrator.spec import titles
 from orchestrator.spec.colours import styles
 from orchestrator.spec.overrides import with_overrides
-from orchestrator.spec.recipes import digits
 from tasks.store.store import Store
+from tests.one_problem import digits
 
 METHOD = """
 from core.unlearn import METHODS, Method, Range, RetrainParams

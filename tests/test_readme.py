@@ -97,6 +97,7 @@ def test_every_command_of_a_page_is_of_a_kind_that_is_tested():
     kinds = ("python -m orchestrator.grid", "make ", "python -m tests.bench")
     elsewhere = (
         "export RAY_AUTH_MODE",
+        "PATH=$PWD/.venv/bin:$PATH ray start",
         "ray job submit",
         "python -m orchestrator.activation_pictures",
         "pip install",

@@ -29,9 +29,8 @@ def origin(spec: GridSpec) -> str:
 def settings_text(spec: GridSpec) -> str:
     """The data, networks, quantizations and forget sets in a line."""
     quantizations = dict.fromkeys(quant.label for arch in spec.archs for quant in spec.quant_specs(arch))
-    forgotten = [titles.scenario("class", float(label)) for label in spec.classes] or [
-        titles.scenario("random", ratio) for ratio in spec.ratios
-    ]
+    forgotten = [titles.scenario("random", ratio) for ratio in spec.ratios]
+    forgotten += [titles.scenario("class", float(label)) for label in spec.classes]
     parts = (
         _some([titles.title(name) for name in spec.datasets], "data sets"),
         _some([titles.title(name) for name in spec.archs], "networks"),

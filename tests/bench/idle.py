@@ -1,5 +1,6 @@
 """Nodes without work, on the worker's side; imports no more than a real worker does."""
 
+from collections.abc import Callable
 from unittest.mock import patch
 
 from tasks.executors import on_ray
@@ -16,10 +17,10 @@ def do_nothing(_node: Node, _place: Place, _store: Store) -> Result:
     return Result({}, {}, {})
 
 
-def attempt_nothing(job: Job) -> Outcome:
+def attempt_nothing(job: Job, meanwhile: Callable[[], None] | None = None) -> Outcome:
     """`tasks.nodes.failures.attempt` on a node whose function returns at once; runs in the worker's process."""
     with patch.dict(dispatch._FUNCTIONS, {job.node.kind: do_nothing}):
-        return attempt(job)
+        return attempt(job, meanwhile)
 
 
 class IdleWorker(on_ray._Worker):

@@ -6,8 +6,8 @@ from core.models import MODELS
 from core.unlearn import METHODS
 from orchestrator.plan.search_points import grid_points
 from orchestrator.spec.overrides import with_overrides
-from orchestrator.spec.recipes import digits
 from orchestrator.spec.specification import node_params
+from tests.one_problem import digits
 
 SEARCHED = [name for name, method in METHODS.items() if method.space("resnet18")]
 

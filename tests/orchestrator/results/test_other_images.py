@@ -12,11 +12,11 @@ from core.data.content import content_digest
 from orchestrator import grid
 from orchestrator.plan.grid_plan import make_plan
 from orchestrator.results.known_grids import stored_grid
-from orchestrator.spec.recipes import digits
 from orchestrator.spec.specification import GridSpec
 from tasks.nodes import dispatch
 from tasks.store.store import Store
 from tests.chaos import store_damage
+from tests.one_problem import digits
 
 NAME = "folder:photos:8"
 

@@ -12,8 +12,8 @@ from orchestrator.plan.trial_nodes import Search
 from orchestrator.report.trials import ends, tried_of
 from orchestrator.results.entries import collect
 from orchestrator.spec.overrides import with_overrides
-from orchestrator.spec.recipes import digits
 from tasks.store.store import Store
+from tests.one_problem import digits
 from tests.orchestrator.fake_results import Fake, small_spec
 
 
