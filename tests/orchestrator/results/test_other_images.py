@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,10 +23,10 @@ NAME = "folder:photos:8"
 
 
 @pytest.fixture(autouse=True)
-def stubs(monkeypatch):
+def stubs():
     """Images are read, networks are not trained."""
-    with store_damage.stubs():
-        monkeypatch.setitem(dispatch._FUNCTIONS, "data", prepare_data)
+    # not the fixture monkeypatch: undone after stubs(), it would put the stub back for good
+    with store_damage.stubs(), mock.patch.dict(dispatch._FUNCTIONS, {"data": prepare_data}):
         yield
 
 

@@ -48,7 +48,7 @@ def test_a_node_that_was_cut_off_goes_on_and_leaves_nothing_behind(job, store, m
     monkeypatch.setattr(Partial, "save", save)
     assert attempt(job).failure == "system"
     (left,) = store.names(f"partial/{node.key}")  # the state after two epochs went when that after four came
-    assert left.startswith("v1-000004-")
+    assert left.startswith("v2-000004-")
 
     saved = []
     monkeypatch.setattr(Partial, "save", lambda self, epoch, data: saved.append(epoch))
