@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from core.data.carved_test import with_test_share
 from core.data.catalog import DATASETS, DatasetInfo
 from core.data.download import fetch
 from core.data.readers import Arrays, Source, plural, unreadable
-from core.data.test_share import with_test_share
 from core.errors import BadInput
 
 Files = tuple[Path, ...]
