@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -43,6 +44,7 @@ class Registry(dict[str, T], Generic[T]):
     ) -> None:
         super().__init__(entries)
         self.what, self.kind, self.group = what, kind, group
+        self._also = also
         self._error = error or (lambda name: unknown(what, name, (*self.names(), *also)))
         self._outside: dict[str, T] = {}
 
@@ -50,6 +52,8 @@ class Registry(dict[str, T], Generic[T]):
         """An entry from outside; BadInput, one line, where there is none by the name."""
         if name not in self._outside:
             module, attribute = self._place(name)
+            if self._is_slip(name, module):
+                raise self._error(name)
             self._outside[name] = self._loaded(name, module, attribute)
         return self._outside[name]
 
@@ -87,6 +91,12 @@ class Registry(dict[str, T], Generic[T]):
         if not module or not all(part.isidentifier() for part in name.split(".")):
             raise self._error(name)
         return module, attribute
+
+    def _is_slip(self, name: str, module: str) -> bool:
+        """Whether a dotted name is rather a slip in another one: it is close to one, and its package is nowhere."""
+        package = module.partition(".")[0]
+        near = get_close_matches(name, [*self.names(), *self._also], n=1, cutoff=0.75)
+        return bool(near) and name not in _points(self.group) and not _may_be_module(package)
 
     def _loaded(self, name: str, module: str, attribute: str) -> T:
         found = _imported(self.what, name, module)

@@ -26,8 +26,11 @@ class Interval(NamedTuple):
 
 
 def wilson(percent: float, count: int) -> Interval:
-    """The 95 % interval of a share of count images, both in percent (Wilson 1927)."""
-    share, spread = percent / 100, _Z * _Z / count
+    """The 95 % interval of a share of count images, both in percent (Wilson 1927).
+
+    A share outside 0 to 100 %, which no count of images gives, is taken for the nearer end.
+    """
+    share, spread = min(1.0, max(0.0, percent / 100)), _Z * _Z / count
     centre = (share + spread / 2) / (1 + spread)
     half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
     return Interval(100 * max(0.0, centre - half), 100 * min(1.0, centre + half))

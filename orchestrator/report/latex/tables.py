@@ -159,7 +159,11 @@ def _problem(table: Table) -> str:
 
 def _over(spec: GridSpec) -> str:
     seeds = len(spec.seeds)
-    over = f"means and 95 % intervals over {seeds} seeds" if seeds > 1 else "one seed"
+    over = (
+        f"means and 95 % intervals over {seeds} seeds"
+        if seeds > 1
+        else "one seed, 95 % intervals by the images"
+    )
     return f"{over} (n = {seeds})"
 
 

@@ -49,7 +49,7 @@ def complete(capsys, monkeypatch):
 
 
 def test_verbs(complete):
-    assert complete("s") == ["status", "sync"]
+    assert complete("s") == ["status", "score", "sync"]
     assert complete("p") == ["plan"]
 
 
