@@ -18,9 +18,9 @@ from tests.pictures.report import NARROW, WIDE, draw_all, opened, pictures_by
 
 pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.timeout(900)]
 SMALL = (
-    "seeds=1,2", "ratios=0.1,0.3", "classes=[]", "search.trials=3", "probe=32", "original.epochs=15", "retrain.epochs=15",
-    "params.all.epochs=2", "data.limit.train=240", "data.limit.test=120", "tracking.enabled=false",
-    "methods=retrain,ft,iu,salun,qmul,qmul:order=sequential",
+    "seeds=1,2", "ratios=0.1,0.3", "classes=[]", "search.trials=3", "probe=32", "original.epochs=15",
+    "retrain.epochs=15", "params.all.epochs=2", "data.limit.train=240", "data.limit.test=120",
+    "tracking.enabled=false", "methods=retrain,ft,iu,salun,qmul,qmul:order=sequential",
 )  # fmt: skip
 
 # Texts of a chart, as boxes: of axis titles, of axis labels and of legends.
