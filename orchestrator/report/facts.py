@@ -3,7 +3,6 @@
 from pathlib import PurePath
 
 from orchestrator.plan import Cell
-from orchestrator.report.lines import seeds_text
 from orchestrator.report.noise import Floor, floor_text
 from orchestrator.report.search_effort import effort_text
 from orchestrator.report.tables import Line
@@ -16,7 +15,7 @@ def facts_of(
 ) -> tuple[tuple[str, str], ...]:
     """What stands above a table: data, network, forget set, seeds, floor and search, as label and value."""
     width = spec.width(at.arch)
-    seeds = seeds_text(spec.seeds).removeprefix("seeds ").removeprefix("seed ")
+    seeds = ", ".join(map(str, spec.seeds))
     trials = max((entry.trials for entry in entries), default=0)
     protocols = {"paper": "paper (the equations)", "released": "released (as the published code)"}
     splits = {"one": "one split", "mismatched": "mismatched splits (the original's and the forget set's)"}
