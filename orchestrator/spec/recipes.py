@@ -9,7 +9,7 @@ from orchestrator.spec.specification import DataSpec, GridSpec, LimitSpec, Searc
 
 
 def digits() -> GridSpec:
-    """All eight methods on scikit-learn's embedded digits, a random share and a class: minutes on two CPU cores.
+    """All eight methods on embedded digits, a random share and a class: 3 minutes.
 
     300 images, so that the original memorises them and there is something to forget; three seeds, so that there
     is noise to compare with. Nothing is downloaded.
