@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 
 from core.lazy import Tensor
@@ -29,5 +29,15 @@ def js_divergence(p_NK: Tensor, q_NK: Tensor) -> float:
 
 def tug_of_war(metrics: Mapping[str, float], reference: Mapping[str, float]) -> float:
     """Product over FA, RA and TA of 1 - |gap|/100 (RUM); 1 is best."""
-    gaps = (abs(metrics[name] - reference[name]) for name in ("fa", "ra", "ta"))
-    return prod(1 - gap / 100 for gap in gaps)
+    return _product_of_gaps(metrics, reference, ("fa", "ra", "ta"))
+
+
+def tug_of_war_mia(metrics: Mapping[str, float], reference: Mapping[str, float]) -> float:
+    """The same with the gap of MIA in the place of FA's (ToW-MIA)."""
+    return _product_of_gaps(metrics, reference, ("mia", "ra", "ta"))
+
+
+def _product_of_gaps(
+    metrics: Mapping[str, float], reference: Mapping[str, float], names: Sequence[str]
+) -> float:
+    return prod(1 - abs(metrics[name] - reference[name]) / 100 for name in names)

@@ -11,7 +11,13 @@ from hypothesis import given, settings, strategies as st
 
 from core.data.loader import Images
 from core.errors import BadInput
-from core.metrics.distances import activation_distance, js_divergence, kl_divergence, tug_of_war
+from core.metrics.distances import (
+    activation_distance,
+    js_divergence,
+    kl_divergence,
+    tug_of_war,
+    tug_of_war_mia,
+)
 from core.metrics.gap import average_gap, mismatched_accuracy
 from core.metrics.predictions import Predictions, pack, predict, unpack
 from tests.core.toy_problem import CLASSES, PLAIN, differing, state_of, toy_images, toy_model
@@ -58,6 +64,11 @@ def test_tug_of_war():
     assert tug_of_war(same, same) == 1
     assert tug_of_war(same | {"fa": 60.0}, same) == pytest.approx(0.9)
     assert tug_of_war(same | {"fa": 60.0, "ra": 30.0}, same) == pytest.approx(0.9 * 0.8)
+
+
+def test_tug_of_war_with_the_attack_in_the_place_of_fa():
+    assert tug_of_war_mia(FIGURES, RETRAIN) == pytest.approx((1 - 0.0425) * (1 - 0.0209) * (1 - 0.0516))
+    assert tug_of_war_mia(FIGURES | {"fa": 0.0}, RETRAIN) == tug_of_war_mia(FIGURES, RETRAIN)
 
 
 ONE_HOT = torch.tensor([[1.0, 0.0, 0.0]])
