@@ -116,7 +116,7 @@ def _of_intervals(within_NM: np.ndarray, beyond_NL: np.ndarray, delta: float) ->
             (ends.less[:, upper] - starts.whole[:, lower]).max(1),
         )
         missed = np.where(caught >= 0, 1 - caught / most, np.inf)
-        found = np.maximum(found, _allowed(np.float64(alarms / count), missed, delta))
+        found = np.maximum(found, _allowed(np.full(len(missed), alarms / count), missed, delta))
     return found
 
 
