@@ -17,9 +17,9 @@ if TYPE_CHECKING:
         plain as plain,
     )
     from core.train.loop import (
-        NOTHING as NOTHING,
+        NO_CALLBACKS as NO_CALLBACKS,
         AfterEpoch as AfterEpoch,
-        Around as Around,
+        Callbacks as Callbacks,
         EpochFacts as EpochFacts,
         OnEpoch as OnEpoch,
         autocast as autocast,

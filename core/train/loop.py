@@ -22,7 +22,7 @@ AfterEpoch: TypeAlias = "Callable[[nn.Module], EpochFacts]"
 
 
 @dataclass(frozen=True)
-class Around:
+class Callbacks:
     """What surrounds a training and leaves its result as it is.
 
     checkpoints: where the state is left every few epochs and taken up again; may end the training before its last
@@ -38,7 +38,7 @@ class Around:
     after_batch: Callable[[int], None] | None = None
 
 
-NOTHING = Around()
+NO_CALLBACKS = Callbacks()
 
 
 def cosine_lr(lr: float, epoch: int, epochs: int) -> float:
@@ -65,7 +65,7 @@ def fit(
     epoch_facts: Callable[[int], EpochFacts] | None = None,
     on_epoch: OnEpoch | None = None,
     memory: Memory | None = None,
-    around: Around = NOTHING,
+    callbacks: Callbacks = NO_CALLBACKS,
 ) -> nn.Module:
     """Trains the model in place and returns it in eval mode.
 
@@ -82,14 +82,14 @@ def fit(
         on_epoch: called with the epoch's number and facts: mean loss and learning rate.
         memory: what `epoch_batches` remembers from one epoch to the next, beside what follows from the
             generator and the model.
-        around: what surrounds the training.
+        callbacks: what surrounds the training.
 
     Raises Diverged when an epoch's mean loss is not finite.
     """
     optimizer = sgd(model, params)
-    checkpoints, after_epoch = around.checkpoints, around.after_epoch
+    checkpoints, after_epoch = callbacks.checkpoints, callbacks.after_epoch
     last = params.epochs if checkpoints is None else min(checkpoints.until or params.epochs, params.epochs)
-    update = _Update(model, optimizer, params, loss, on_gradient, on_update, around.forward)
+    update = _Update(model, optimizer, params, loss, on_gradient, on_update, callbacks.forward)
     with _seeded_layers(generator, next(model.parameters()).device):
         saved = checkpoints.load() if checkpoints is not None else None
         past = [] if saved is None else restore_state_(saved, model, optimizer, generator, memory)
@@ -98,7 +98,7 @@ def fit(
                 on_epoch(epoch, facts)
         for epoch in range(len(past), last):
             lr = cosine_lr(params.lr, epoch, params.epochs) if params.schedule == "cosine" else params.lr
-            passes = _counted(epoch_batches(epoch), around.after_batch)
+            passes = _counted(epoch_batches(epoch), callbacks.after_batch)
             measured = {} if epoch_facts is None else epoch_facts(epoch)
             model.train()
             losses = [update(batch, epoch, lr) for batch in passes]

@@ -159,7 +159,7 @@ def amnesiac(
         lambda _epoch: batches(problem.retain, params.batch_size, problem.augment, generator),
         TrainParams(epochs=params.tune_epochs, lr=params.tune_lr, batch_size=params.batch_size),
         generator,
-        around=replace(problem.around, checkpoints=None),
+        callbacks=replace(problem.callbacks, checkpoints=None),
         on_epoch=None if on_epoch is None else lambda epoch, facts: on_epoch(epoch + 1, facts),
     )
 

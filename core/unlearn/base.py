@@ -11,7 +11,7 @@ from pydantic import Field
 from core.data import Images, Scenario, Transform
 from core.errors import BadInput
 from core.lazy import Tensor, nn, torch
-from core.train import NOTHING, Around, OnEpoch, Params, TrainParams
+from core.train import NO_CALLBACKS, Callbacks, OnEpoch, Params, TrainParams
 from core.unlearn.hooks import Hook
 from core.unlearn.passes import Passes, both_sets
 from core.unlearn.shared import Shared
@@ -40,7 +40,7 @@ class Problem:
     classes: number of classes.
     augment: normalisation and training augmentation of this dataset.
     device: where all of the above lives.
-    around: what surrounds the method's training, for `core.train.loop.fit`.
+    callbacks: what surrounds the method's training, for `core.train.loop.fit`.
     shared: what other trials on this problem computed already; None where there are none.
     kept: what the method's hook left beside the original, on the device, see `core.unlearn.hooks`.
     pretrained: for Retrain, whose model then has the weights of the file that its original started from.
@@ -52,7 +52,7 @@ class Problem:
     classes: int
     augment: Transform
     device: torch.device
-    around: Around = NOTHING
+    callbacks: Callbacks = NO_CALLBACKS
     shared: Shared | None = None
     kept: Mapping[str, Tensor] = field(default_factory=dict)
     pretrained: bool = False

@@ -23,7 +23,7 @@ def finetune(
         params,
         generator,
         epoch_facts=gradient_probe(model, problem, params),
-        around=problem.around,
+        callbacks=problem.callbacks,
         on_epoch=on_epoch,
     )
 

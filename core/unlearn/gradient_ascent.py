@@ -36,7 +36,7 @@ def gradient_ascent(
         generator,
         loss=ascent_loss,
         epoch_facts=gradient_probe(model, problem, params),
-        around=problem.around,
+        callbacks=problem.callbacks,
         on_epoch=on_epoch,
     )
 

@@ -62,7 +62,7 @@ def l1_sparse(
         generator,
         on_gradient=add_penalty_gradient,
         epoch_facts=gradient_probe(model, problem, params),
-        around=problem.around,
+        callbacks=problem.callbacks,
         on_epoch=on_epoch,
     )
 

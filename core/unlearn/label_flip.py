@@ -41,7 +41,7 @@ def label_flip(
         on_update=partial.hold_others,
         epoch_facts=gradient_probe(model, problem, params, lambda: forget),
         on_epoch=on_epoch,
-        around=problem.around,
+        callbacks=problem.callbacks,
         memory=partial,
     )
 

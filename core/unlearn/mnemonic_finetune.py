@@ -42,7 +42,7 @@ def mnemonic_finetune(
         generator,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        around=problem.around,
+        callbacks=problem.callbacks,
     )
     forget_with_codes_(model, codes.kept()[CODES], forgotten, params)
     return model

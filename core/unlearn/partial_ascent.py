@@ -50,7 +50,7 @@ def partial_ascent(
         on_update=partial.hold_others,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        around=problem.around,
+        callbacks=problem.callbacks,
         memory=partial,
     )
 

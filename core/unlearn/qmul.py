@@ -192,7 +192,7 @@ class _Epochs:
                 params.norm,
                 params.norm_over,
                 precision=params.precision,
-                forward=fixed_size(self.problem.around.forward, params.batch_size),
+                forward=fixed_size(self.problem.callbacks.forward, params.batch_size),
             )
             for name, images in named.items()
         }
@@ -217,7 +217,7 @@ def qmul(
         generator,
         loss=cross_entropy if params.normaliser == "count" else weighted_mean,
         epoch_facts=lambda _epoch: epochs.facts,
-        around=problem.around,
+        callbacks=problem.callbacks,
         on_epoch=on_epoch,
         memory=epochs,
     )

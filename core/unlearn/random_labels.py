@@ -88,7 +88,7 @@ def rl(
         params,
         generator,
         epoch_facts=gradient_probe(model, problem, params, lambda: epochs.forget),
-        around=problem.around,
+        callbacks=problem.callbacks,
         on_epoch=on_epoch,
     )
 

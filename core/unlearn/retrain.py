@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from core import models, quant
 from core.data import Batch, Images, Transform, batches
 from core.lazy import nn, torch
-from core.train import NOTHING, Around, LearningRate, OnEpoch, Positive, TrainParams, fit
+from core.train import NO_CALLBACKS, Callbacks, LearningRate, OnEpoch, Positive, TrainParams, fit
 from core.unlearn.base import Method, Problem
 from core.unlearn.hooks import Participant
 from core.unlearn.passes import retain_set
@@ -29,7 +29,7 @@ def train_from_scratch(
     generator: torch.Generator,
     on_epoch: OnEpoch | None = None,
     *,
-    around: Around = NOTHING,
+    callbacks: Callbacks = NO_CALLBACKS,
     part: Participant | None = None,
     pretrained: bool = False,
 ) -> nn.Module:
@@ -57,7 +57,7 @@ def train_from_scratch(
         on_update=part.on_update if part else None,
         on_epoch=on_epoch,
         memory=part,
-        around=around,
+        callbacks=callbacks,
     )
 
 
@@ -76,7 +76,7 @@ def retrain(
         params,
         generator,
         on_epoch,
-        around=problem.around,
+        callbacks=problem.callbacks,
         pretrained=problem.pretrained,
     )
 

@@ -18,7 +18,7 @@ from pydantic import Field
 from core import models
 from core.data import Batch, Images, batches, concat, plain_batches
 from core.lazy import Tensor, nn, no_grad, torch
-from core.train import Around, EpochFacts, LearningRate, OnEpoch, Positive, autocast, fit, plain
+from core.train import Callbacks, EpochFacts, LearningRate, OnEpoch, Positive, autocast, fit, plain
 from core.unlearn.base import Method, Problem, UnlearnParams, lr_range
 from core.unlearn.feature_targets import Target, Targets, feature_targets
 from core.unlearn.gradient_norms import gradient_probe
@@ -79,16 +79,16 @@ def rfa_lora(
         loss=loss,
         epoch_facts=facts,
         on_epoch=on_epoch,
-        around=_around_features(problem.around, model),
+        callbacks=_callbacks_of_features(problem.callbacks, model),
     )
     return models.merged(model, copy.deepcopy(problem.model).eval())
 
 
-def _around_features(around: Around, model: nn.Module) -> Around:
+def _callbacks_of_features(callbacks: Callbacks, model: nn.Module) -> Callbacks:
     """For a training whose outputs are features: never compiled, and measured on the model itself."""
-    measure = around.after_epoch
+    measure = callbacks.after_epoch
     of_model = None if measure is None else lambda _features: measure(model)
-    return replace(around, forward=plain, after_epoch=of_model)
+    return replace(callbacks, forward=plain, after_epoch=of_model)
 
 
 def alignment_loss(h_BD: Tensor, pre_BD: Tensor, targets: Targets, batch: Batch) -> Tensor:

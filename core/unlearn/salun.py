@@ -110,7 +110,7 @@ def salun(
         on_gradient=limits.mask_gradients,
         on_update=limits.hold_masked if params.masked_weights == "frozen" else None,
         epoch_facts=facts,
-        around=problem.around,
+        callbacks=problem.callbacks,
         on_epoch=on_epoch,
     )
 

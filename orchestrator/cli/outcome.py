@@ -14,7 +14,7 @@ from tasks import Record
 from tasks.store import Store, nearby
 
 if TYPE_CHECKING:
-    from orchestrator.report import Against, Found
+    from orchestrator.report import GridContents, GridDifferences
     from orchestrator.run import Summary
 
 PAGE = "report/index.html"
@@ -60,7 +60,7 @@ def _short(log: str) -> str:
     return f"{folder}/{name[:_DIGITS]}*"
 
 
-def missing_lines(found: Found, store: Store) -> list[str]:
+def missing_lines(found: GridContents, store: Store) -> list[str]:
     """A line about a grid that is not whole: how much is there, and how to get the rest."""
     there = sum(entry.row is not None for entry in found.entries)
     if there == len(found.entries):
@@ -90,8 +90,8 @@ def report_files(
     grid: Plan,
     store: Store,
     warnings: list[str],
-    found: Found,
-    against: Against | None = None,
+    found: GridContents,
+    against: GridDifferences | None = None,
 ) -> str:
     """Writes the report; returns where its page lies, or what is missing to write one."""
     try:

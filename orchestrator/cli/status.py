@@ -36,14 +36,14 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Standing:
+class GridState:
     """A grid's state. facts: as JSON. failed: each failed node in words, with its row."""
 
     facts: dict[str, Any]
     failed: list[tuple[str, Record]]
 
 
-def standing(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = False) -> Standing:
+def grid_state(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = False) -> GridState:
     """Reads the store once: what is done, what failed, who works on it, how fast, and what is under way."""
     finished = store.finished()
     rows = [row for row in read_rows(store)[0] if row["key"] in grid.nodes]
@@ -72,7 +72,7 @@ def standing(spec: GridSpec, grid: Plan, store: Store, *, allow_cpu: bool = Fals
         "node_hours": round(sum(row["node_seconds"] or 0.0 for row in rows) / 3600, 3),
         "other_grids": others(store, spec),
     }
-    return Standing(facts, [(grid.nodes[key].words, record) for key, record in failures.items()])
+    return GridState(facts, [(grid.nodes[key].words, record) for key, record in failures.items()])
 
 
 def _best(rows: Iterable[Row], grid: Plan) -> list[dict[str, Any]]:
@@ -177,7 +177,7 @@ def _saved(grid: Plan, store: Store, finished: Collection[str]) -> list[dict[str
     return found
 
 
-def print_standing(console: Console, spec: GridSpec, store: Store, found: Standing) -> None:
+def print_state(console: Console, spec: GridSpec, store: Store, found: GridState) -> None:
     """The state for a person, and how to go on."""
     facts = found.facts
     console.print(f"grid {spec.recipe}: {facts['state']}", style="bold", highlight=False, markup=False)

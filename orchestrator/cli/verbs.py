@@ -14,7 +14,7 @@ from orchestrator.cli.estimate import plan_facts, print_plan
 from orchestrator.cli.options import FAILED, Options
 from orchestrator.cli.outcome import look_further, missing_lines, report_files
 from orchestrator.cli.printing import say_json, say_lines, say_sentences
-from orchestrator.cli.status import print_standing, standing
+from orchestrator.cli.status import grid_state, print_state
 from orchestrator.plan import expand, make_plan
 from orchestrator.results import data_remarks, other_images
 from orchestrator.spec import GridSpec
@@ -42,11 +42,11 @@ def plan(spec: GridSpec, store: Store, options: Options, console: Console) -> in
 
 def status(spec: GridSpec, store: Store, options: Options, console: Console) -> int:
     """How far a grid is, also while it runs in another process."""
-    found = standing(spec, expand(make_plan(spec), store), store, allow_cpu=options.allow_cpu)
+    found = grid_state(spec, expand(make_plan(spec), store), store, allow_cpu=options.allow_cpu)
     if options.as_json:
         say_json(console, found.facts)
     else:
-        print_standing(console, spec, store, found)
+        print_state(console, spec, store, found)
     return FAILED if found.failed else 0
 
 

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
         PictureRow as PictureRow,
         picture as picture,
     )
-    from orchestrator.report.comparison.grids import Against as Against, compare_stores as compare_stores
+    from orchestrator.report.comparison.grids import (
+        GridDifferences as GridDifferences,
+        compare_stores as compare_stores,
+    )
     from orchestrator.report.comparison.text import print_against as print_against
-    from orchestrator.report.contents import Found as Found, read_grid as read_grid
+    from orchestrator.report.contents import GridContents as GridContents, read_grid as read_grid
     from orchestrator.report.writing import (
         export_charts as export_charts,
         print_found as print_found,

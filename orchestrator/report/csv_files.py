@@ -11,7 +11,7 @@ from orchestrator.report.image_noise import Interval, ag_half, figure_interval, 
 from orchestrator.report.option_series import Series
 from orchestrator.report.paper import COMPARED, find_published, pairs_of
 from orchestrator.report.tables import Line, Table
-from orchestrator.report.trials import Tried, ends
+from orchestrator.report.trials import EvaluatedTrial, ends
 from orchestrator.results import Entry, Row
 from orchestrator.spec import GridSpec
 
@@ -97,13 +97,13 @@ def _start(entry: Entry, spec: GridSpec | None) -> dict[str, object]:
     return {"reference_start": file.sha256, "weights_saw": spec.weights_saw.get(entry.cell.arch, "unknown")}
 
 
-def trials_csv(tried: Iterable[Tried]) -> str:
+def trials_csv(tried: Iterable[EvaluatedTrial]) -> str:
     """One line for each finished trial. whole: false for a look at one on its way. edges: ends of ranges it sits on."""
     known = trial_columns()
     return csv_text(known, (_trial(trial, known) for trial in tried))
 
 
-def _trial(trial: Tried, known: Collection[str]) -> dict[str, object]:
+def _trial(trial: EvaluatedTrial, known: Collection[str]) -> dict[str, object]:
     gaps = {f"{name}_gap": off for name in FIGURES if (off := trial.difference(name)) is not None}
     return {
         **{name: value for name, value in trial.row.items() if name in known},

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from core.metrics import FIGURES, MAIN, METRICS
 from orchestrator.report.gradient_norms import NormTable
 from orchestrator.report.intervals import Figure, decimals
-from orchestrator.report.paper import COMPARED, Beside, BesideLine
+from orchestrator.report.paper import COMPARED, PrintedMethod, PrintedRows
 from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import FigureTable, Line, Table
 from orchestrator.spec import titles
@@ -107,7 +107,7 @@ def points(value: float | None, signed: bool = False, places: int = 2) -> str:
     return text.replace("-", "−")
 
 
-def pair_texts(line: BesideLine, name: str, places: int = 2) -> tuple[str, str, str]:
+def pair_texts(line: PrintedMethod, name: str, places: int = 2) -> tuple[str, str, str]:
     """One figure: ours, printed (with a sign where the printed row contradicts itself) and the difference."""
     pair = line.pairs[name]
     ours = HOLE if pair.ours is None else points(pair.ours, places=places)
@@ -137,8 +137,8 @@ def markdown_table(table: Table) -> str:
         ),
         [f"- {markdown_text(note)}" for note in (*table.notes, *table.edges)],
     ]
-    if table.beside:
-        parts += _beside(table.beside)
+    if table.printed:
+        parts += _beside(table.printed)
     for figures in table.figure_tables:
         parts += _figures(figures)
     if table.norms:
@@ -165,7 +165,7 @@ def _cells(line: Line) -> list[str]:
     ]
 
 
-def _beside(beside: Beside) -> list[list[str]]:
+def _beside(beside: PrintedRows) -> list[list[str]]:
     head = ("Method", *(f"{name.upper()} ours / printed / difference" for name in COMPARED))
     rows = [
         [

@@ -9,7 +9,7 @@ from orchestrator.plan import Cell
 from orchestrator.report.gradient_norms import NormTable
 from orchestrator.report.intervals import Figure
 from orchestrator.report.noise import Floor, Near
-from orchestrator.report.paper import Beside
+from orchestrator.report.paper import PrintedRows
 from orchestrator.report.verdict import Verdict
 
 Role = Literal["original", "reference", "method"]
@@ -62,7 +62,7 @@ class FigureTable:
 class Table:
     """One comparison. at: its coordinates, with the first seed. facts: what stands above it, as label and value.
 
-    floor: the noise floor of AG; None where fewer than two Retrains are there. beside: the paper's figures.
+    floor: the noise floor of AG; None where fewer than two Retrains are there. printed: the paper's figures.
     norms: gradient norms by epoch. edges: selected values that sit at an end of their searched range. verdict: who may
     be called best. refused: why its Retrain is no reference. caveats: what else a reader must know of it.
     strict: whether Retrain never saw the forget set, as far as the grid says.
@@ -74,7 +74,7 @@ class Table:
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
     floor: Floor | None = None
-    beside: Beside | None = None
+    printed: PrintedRows | None = None
     norms: NormTable | None = None
     edges: tuple[str, ...] = ()
     verdict: Verdict = field(default_factory=Verdict)

@@ -11,10 +11,10 @@ from orchestrator.report.gradient_norms import norm_table
 from orchestrator.report.lines import line_of
 from orchestrator.report.noise import Floor, noise_floor
 from orchestrator.report.option_series import original_of
-from orchestrator.report.paper import beside
+from orchestrator.report.paper import printed_rows
 from orchestrator.report.references import class_counts, refused_of, with_refusals
 from orchestrator.report.tables import Line, Mark, Table
-from orchestrator.report.trials import Tried, edges_of, tried_of
+from orchestrator.report.trials import EvaluatedTrial, edges_of, evaluated_trials
 from orchestrator.report.verdict import BySeed, Verdict, judge
 from orchestrator.results import Entry, Row, collect, with_figures
 from orchestrator.spec import GridSpec, start_caveats, strict, titles
@@ -24,25 +24,25 @@ def build_tables(spec: GridSpec, plan: Plan, rows: Iterable[Row]) -> list[Table]
     """The tables of a grid, in the plan's order, seeds within; a hole stays a hole."""
     by_key = {row["key"]: row for row in with_figures(rows)}
     entries = with_refusals(collect(plan, by_key.values()), class_counts(plan))
-    return tables_of(spec, entries, by_key, tried_of(plan, entries, by_key))
+    return tables_of(spec, entries, by_key, evaluated_trials(plan, entries, by_key))
 
 
 def tables_of(
-    spec: GridSpec, entries: Iterable[Entry], rows: Mapping[str, Row], tried: Iterable[Tried] = ()
+    spec: GridSpec, entries: Iterable[Entry], rows: Mapping[str, Row], tried: Iterable[EvaluatedTrial] = ()
 ) -> list[Table]:
     """The tables of a grid's entries. rows: all rows by key, which hold the curves of the selected trials."""
     groups: dict[Cell, dict[str, list[Entry]]] = {}
     for entry in entries:
         at = entry.cell._replace(seed=spec.seeds[0], method="retrain")
         groups.setdefault(at, {}).setdefault(entry.cell.method, []).append(entry)
-    trials: dict[Cell, list[Tried]] = {}
+    trials: dict[Cell, list[EvaluatedTrial]] = {}
     for trial in tried:
         trials.setdefault(trial.cell._replace(seed=spec.seeds[0], method="retrain"), []).append(trial)
     tables = {at: _table(spec, at, methods, rows) for at, methods in groups.items()}
     return [replace(table, edges=_edges(trials.get(at, []))) for at, table in tables.items()]
 
 
-def _edges(tried: Sequence[Tried]) -> tuple[str, ...]:
+def _edges(tried: Sequence[EvaluatedTrial]) -> tuple[str, ...]:
     return tuple(edge.text for edge in edges_of(tried))
 
 
@@ -61,7 +61,7 @@ def _table(spec: GridSpec, at: Cell, methods: dict[str, list[Entry]], rows: Mapp
         tuple(_marked(line, verdict, floor) for line in lines),
         (*notes_of(lines, everything), *attack_notes(methods)),
         floor,
-        beside(spec, at, {line.method: _means(line) for line in lines}, len(spec.seeds)),
+        printed_rows(spec, at, {line.method: _means(line) for line in lines}, len(spec.seeds)),
         norm_table(methods, rows),
         verdict=verdict,
         refused=refused,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from core.metrics import FIGURES
 from orchestrator.report import markdown
 from orchestrator.report.markdown import DOUBTFUL, NEAR
-from orchestrator.report.paper import COMPARED, Beside
+from orchestrator.report.paper import COMPARED, PrintedRows
 from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import Line, Table
 
@@ -61,8 +61,8 @@ def print_tables(console: "Console", tables: Sequence[Table]) -> None:
         console.print(_widest(console, (_grid(table, detail, plain) for detail in _details(table))))
         for note in (*_grouped_holes(table), *table.notes):
             console.print(_note(note))
-        if table.beside:
-            _print_beside(console, table.beside)
+        if table.printed:
+            _print_beside(console, table.printed)
     if tables:
         marked = any(line.mark for table in tables for line in table.lines)
         signs = "* best, + second best AG. " if plain and marked else ""
@@ -157,7 +157,7 @@ def _ranked(line: Line, detail: Detail, sign: str) -> "Text":
     return _text(text + sign, {"best": "bold", "second": "underline", "": ""}[line.mark])
 
 
-def _print_beside(console: "Console", beside: Beside) -> None:
+def _print_beside(console: "Console", beside: PrintedRows) -> None:
     """The published figures and ours less these; ours themselves, which stand above, where the width holds them."""
     full = _beside_grid(beside, 2, ours=True)
     shorter = (_beside_grid(beside, *shape) for shape in ((2, False), (1, False), (1, False, True)))
@@ -171,7 +171,7 @@ def _print_beside(console: "Console", beside: Beside) -> None:
         console.print(_note(f"{DOUBTFUL} {note}"))
 
 
-def _beside_grid(beside: Beside, places: int, ours: bool, tight: bool = False) -> "RichTable":
+def _beside_grid(beside: PrintedRows, places: int, ours: bool, tight: bool = False) -> "RichTable":
     from rich.text import Text
 
     headings = [

@@ -17,7 +17,7 @@ KEY_DIGITS = 12
 
 
 @dataclass(frozen=True)
-class Tried:
+class EvaluatedTrial:
     """One evaluated trial of a cell.
 
     key: of its evaluation. row: the evaluation's. point: the searched hyper-parameters. whole: whether it ran to its
@@ -68,7 +68,7 @@ class Edge:
         )
 
 
-def tried_of(plan: Plan, entries: Iterable[Entry], rows: Mapping[str, Row]) -> list[Tried]:
+def evaluated_trials(plan: Plan, entries: Iterable[Entry], rows: Mapping[str, Row]) -> list[EvaluatedTrial]:
     """The finished trials of the entries' cells, in the entries' order. rows: by key."""
     return [
         trial
@@ -81,20 +81,20 @@ def tried_of(plan: Plan, entries: Iterable[Entry], rows: Mapping[str, Row]) -> l
     ]
 
 
-def _tried(entry: Entry, key: str, row: Row, whole: bool, space: Space) -> Tried:
+def _tried(entry: Entry, key: str, row: Row, whole: bool, space: Space) -> EvaluatedTrial:
     chosen = entry.row or {}
     seen = {found["evaluation"]: found["ag_validation"] for found in chosen.get("candidates") or ()}
     ag = None
     reference = None if entry.refused else entry.reference
     if reference:
         ag = average_gap(*({name: one[name] for name in FIGURES} for one in (row, reference)))
-    return Tried(
+    return EvaluatedTrial(
         entry.cell, key, row, reference, point_of(row["tried"]), whole, chosen.get("selected") == key, ag,
         seen.get(key), space,
     )  # fmt: skip
 
 
-def ends(trial: Tried) -> dict[str, End]:
+def ends(trial: EvaluatedTrial) -> dict[str, End]:
     """The searched hyper-parameters of a trial whose value is an end of the range, and which end."""
     searched = {name: values for name, values in trial.space.items() if isinstance(values, Range)}
     found = {name: _end(searched[name], value) for name, value in trial.point.items() if name in searched}
@@ -109,10 +109,10 @@ def _end(range_: Range, value: float) -> End | None:
     return "lower" if share <= NEAR_END else "upper" if share >= 1 - NEAR_END else None
 
 
-def edges_of(tried: Sequence[Tried]) -> list[Edge]:
+def edges_of(tried: Sequence[EvaluatedTrial]) -> list[Edge]:
     """Selected values at an end of their range; equal ones of several seeds are one. Needs at least two trials."""
     searched = _searched(tried)
-    groups: dict[tuple[str, str, float], list[Tried]] = {}
+    groups: dict[tuple[str, str, float], list[EvaluatedTrial]] = {}
     for trial in tried:
         if trial.selected and len(searched[trial.cell]) > 1:
             for name in ends(trial):
@@ -121,7 +121,7 @@ def edges_of(tried: Sequence[Tried]) -> list[Edge]:
     return [_edge(*at, groups[at], searched) for at in sorted(groups, key=lambda at: order.index(at[0]))]
 
 
-def _searched(tried: Sequence[Tried]) -> dict[Cell, set[str]]:
+def _searched(tried: Sequence[EvaluatedTrial]) -> dict[Cell, set[str]]:
     found: dict[Cell, set[str]] = {}
     for trial in tried:
         found.setdefault(trial.cell, set()).add(trial.row["tried"] or "")
@@ -129,7 +129,7 @@ def _searched(tried: Sequence[Tried]) -> dict[Cell, set[str]]:
 
 
 def _edge(
-    method: str, name: str, value: float, found: Sequence[Tried], searched: Mapping[Cell, set[str]]
+    method: str, name: str, value: float, found: Sequence[EvaluatedTrial], searched: Mapping[Cell, set[str]]
 ) -> Edge:
     range_ = found[0].space[name]
     assert isinstance(range_, Range)

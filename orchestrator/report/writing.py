@@ -17,7 +17,7 @@ from orchestrator.report import csv_files, markdown
 from orchestrator.report.comparison import (
     HEADINGS,
     KEY as AGAINST_KEY,
-    Against,
+    GridDifferences,
     against_csv,
     against_markdown,
     cells,
@@ -25,7 +25,7 @@ from orchestrator.report.comparison import (
     only_lines,
     problem_words,
 )
-from orchestrator.report.contents import Found, read_grid
+from orchestrator.report.contents import GridContents, read_grid
 from orchestrator.report.failures import by_kind, clean, failures_of
 from orchestrator.report.heading import heading, origin
 from orchestrator.report.latex import latex_tables
@@ -35,7 +35,7 @@ from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import Table
 from orchestrator.report.tabulation import build_tables
 from orchestrator.report.terminal_tables import print_tables
-from orchestrator.report.trials import Tried
+from orchestrator.report.trials import EvaluatedTrial
 from orchestrator.results import Entry, Row, as_table, compressed, groups, notice, wide_schema
 from orchestrator.spec import GridSpec, titles
 from tasks.store import Store, public
@@ -78,8 +78,8 @@ def write_report(
     spec: GridSpec,
     plan: Plan,
     warnings: Sequence[str] = (),
-    found: Found | None = None,
-    against: Against | None = None,
+    found: GridContents | None = None,
+    against: GridDifferences | None = None,
 ) -> ReportFiles:
     """Writes index.html, report.md and the data files to report/, from what was found, or else the store holds now.
 
@@ -104,7 +104,7 @@ def write_report(
     return ReportFiles(*(_address(store, f"report/{n}") for n in ("index.html", "report.md", "results.csv")))
 
 
-def _page(store: Store, spec: GridSpec, plan: Plan, found: Found) -> dict[str, Any]:
+def _page(store: Store, spec: GridSpec, plan: Plan, found: GridContents) -> dict[str, Any]:
     """What the templates show of the grid by itself."""
     from orchestrator.report.charts import (  # Altair is a second that other verbs need not wait
         make_charts,
@@ -117,7 +117,7 @@ def _page(store: Store, spec: GridSpec, plan: Plan, found: Found) -> dict[str, A
         "recipe": spec.recipe,
         "heading": heading(spec),
         "origin": origin(spec),
-        "trials": [(table.title, _trials(table, found.tried)) for table in found.tables],
+        "trials": [(table.title, _trials(table, found.trials)) for table in found.tables],
         "tables": found.tables,
         "summary": _summary(store, plan, rows, found.entries),
         "failures": failures,
@@ -134,11 +134,11 @@ def _page(store: Store, spec: GridSpec, plan: Plan, found: Found) -> dict[str, A
     }
 
 
-def _put_data(store: Store, spec: GridSpec, found: Found) -> None:
+def _put_data(store: Store, spec: GridSpec, found: GridContents) -> None:
     """Writes the rows, and what was made of them, at full precision."""
     store.put("report/results.parquet", _parquet(found))
     store.put("report/results.csv", csv_files.results_csv(found.entries, found.tables, spec).encode())
-    store.put("report/trials.csv", csv_files.trials_csv(found.tried).encode())
+    store.put("report/trials.csv", csv_files.trials_csv(found.trials).encode())
     store.put("report/gradient_norms.csv", csv_files.norms_csv(found.entries, found.rows).encode())
     _put_or_remove(store, "report/options.csv", csv_files.options_csv(found.series) if found.series else None)
 
@@ -151,7 +151,7 @@ def _put_or_remove(store: Store, name: str, text: str | None) -> None:
         store.put(name, text.encode())
 
 
-def _trials(table: Table, tried: Iterable[Tried]) -> list[Tried]:
+def _trials(table: Table, tried: Iterable[EvaluatedTrial]) -> list[EvaluatedTrial]:
     """The trials of a table, in its methods' order."""
     at = table.at._replace(seed=0, method="")
     return [trial for trial in tried if trial.cell._replace(seed=0, method="") == at]
@@ -167,14 +167,14 @@ def _keys(table: Table, entries: Iterable[Entry]) -> list[tuple[str, int, str, s
     ]
 
 
-def export_charts(store: Store, found: Found) -> list[str]:
+def export_charts(store: Store, found: GridContents) -> list[str]:
     """Writes the report's charts as files, see `reports.charts.files.write_charts`; returns their names."""
     from orchestrator.report.charts import make_charts, write_charts
 
     return write_charts(store, make_charts(found))
 
 
-def print_found(console: "Console", found: Found) -> None:
+def print_found(console: "Console", found: GridContents) -> None:
     """The tables, and a line about the rows that are too old for them."""
     print_tables(console, found.tables)
     if found.older:
@@ -185,7 +185,7 @@ def _address(store: Store, name: str) -> str:
     return store.path(name) if store.local else f"{store.uri.rstrip('/')}/{name}"
 
 
-def _parquet(found: Found) -> bytes:
+def _parquet(found: GridContents) -> bytes:
     newer = {key: one.now for key, one in found.older.items()}
     rows = [row | {"superseded_by": newer.get(row["key"])} for row in found.everything]
     return compressed(as_table(rows, wide_schema(rows).append(pa.field("superseded_by", pa.string()))))

@@ -14,7 +14,7 @@ from orchestrator.plan.costs import CostModel
 from orchestrator.run.maintenance import keep_selected_only
 from orchestrator.run.outcomes import Clock, Summary, out_of_memory, unwritten
 from orchestrator.run.progress import Progress
-from orchestrator.run.watch import Told, Watch
+from orchestrator.run.watch import RunningNodes, Watch
 from orchestrator.search import Halving, drop_states, finish
 from orchestrator.spec import GridSpec
 from tasks import TRAINING, Candidate, Job, Node, Outcome, Place, Record, Unavailable
@@ -105,7 +105,7 @@ class Driver:
         """While a node runs in this thread: seldom, because the node waits."""
         self.show.update(self.running.values(), self.eta, self._look, meanwhile=True)
 
-    def _look(self, running: Collection[Node]) -> Told:
+    def _look(self, running: Collection[Node]) -> RunningNodes:
         """What running nodes say, passed on to the tracker too."""
         told = self.watch.look(running)
         if self._on_epochs is not None:
@@ -131,7 +131,7 @@ class Driver:
             if not self._start_training(slot, longest, room, overtake=False) and room == math.inf:
                 break
         barren = 0.0
-        for slot in self.executor.beside(self.frontier.ready_training()):
+        for slot in self.executor.shareable_slots(self.frontier.ready_training()):
             room = self.executor.room(slot)
             if room > barren and not self._start_training(slot, longest, room, overtake=True):
                 barren = room

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.plan import Frontier, State
-from orchestrator.run.watch import Told, words
+from orchestrator.run.watch import RunningNodes, words
 from orchestrator.spec import titles
 from tasks import TRAINING, Node, Record
 from tasks.store import SILENT, Running
@@ -103,7 +103,7 @@ class Progress:
         self,
         running: Collection[Node],
         eta: Callable[[], float],
-        look: Callable[[Collection[Node]], Told] = lambda _: {},
+        look: Callable[[Collection[Node]], RunningNodes] = lambda _: {},
         *,
         meanwhile: bool = False,
     ) -> None:
@@ -136,7 +136,7 @@ class Progress:
         self.console.print(Text.assemble((text, "red"), (log, "dim")), soft_wrap=True)
 
     def view(
-        self, counts: Counts, running: Collection[Node], eta: float, told: Told = MappingProxyType({})
+        self, counts: Counts, running: Collection[Node], eta: float, told: RunningNodes = MappingProxyType({})
     ) -> RenderableType:
         """The live region: a bar for each stage, the summary, and as many running nodes as fit."""
         lines = 2 if told else 1  # of a node
@@ -174,7 +174,7 @@ def _bars(counts: Counts) -> Table:
     return grid
 
 
-def _running(nodes: Collection[Node], room: int, told: Told) -> Iterable[RenderableType]:
+def _running(nodes: Collection[Node], room: int, told: RunningNodes) -> Iterable[RenderableType]:
     """What is at work and how far, trainings first; the rest as a number."""
     ordered = sorted(nodes, key=lambda node: node.kind not in TRAINING)
     unknown = told.keys() - {node.key for node in nodes}
@@ -191,7 +191,7 @@ def _style(told: Running) -> str:
     return "yellow" if told.silent > SILENT else "cyan"
 
 
-def _lines(told: Told) -> list[str]:
+def _lines(told: RunningNodes) -> list[str]:
     """For a log: every running node that has said how far it is, a few at most."""
     found = [f"  {each.node}: {words(each)}" for each in told.values()]
     more = [f"  + {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []

@@ -8,7 +8,7 @@ from orchestrator.spec import titles
 from tasks import Node
 from tasks.store import SILENT, Running, Store, beat, read_running
 
-Told = Mapping[str, Running]  # by node
+RunningNodes = Mapping[str, Running]  # by node
 _NEWS_EVERY, _NEWS = 10.0, 20  # seconds between two rounds to the tracker, and nodes in one
 
 
@@ -24,7 +24,7 @@ class Watch:
         self._next = self._next_news = 0.0
         self._passed_on: dict[str, int] = {}
 
-    def look(self, running: Collection[Node]) -> Told:
+    def look(self, running: Collection[Node]) -> RunningNodes:
         """What they say; at most every few seconds anew."""
         if time.monotonic() >= self._next:
             self._told = read_running(self._store, {node.key for node in running})
@@ -32,7 +32,7 @@ class Watch:
             learn(self._cost, running, self._told)
         return self._told
 
-    def anything(self, _running: Collection[Node]) -> Told:
+    def anything(self, _running: Collection[Node]) -> RunningNodes:
         """The words of whatever works on the store, for searches whose trials the driver does not hand out."""
         if time.monotonic() >= self._next:
             self._told = read_running(self._store)
@@ -70,7 +70,7 @@ class Watch:
         )
 
 
-def learn(cost: CostModel, nodes: Collection[Node], told: Told) -> None:
+def learn(cost: CostModel, nodes: Collection[Node], told: RunningNodes) -> None:
     """Lets the pace of nodes at work count, before any has ended."""
     for node in nodes:
         each = told.get(node.key)

@@ -36,7 +36,7 @@ class Executor(Protocol):
         """Numbers of the slots that could start a training node now."""
         ...
 
-    def beside(self, ready: int) -> list[int]:
+    def shareable_slots(self, ready: int) -> list[int]:
         """Numbers of slots on GPUs that are at work already, `room` says on what more they could be.
 
         ready: how many nodes there are to start; no more slots than those that no worker on its way will take.
@@ -97,7 +97,7 @@ class InlineExecutor:
         """The one slot, unless work is queued."""
         return [] if self._queue else [0]
 
-    def beside(self, ready: int) -> list[int]:  # noqa: ARG002
+    def shareable_slots(self, ready: int) -> list[int]:  # noqa: ARG002
         """One node at a time: none."""
         return []
 

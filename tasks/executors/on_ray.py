@@ -110,7 +110,7 @@ class RayExecutor:
         # A node that was lost may need a GPU that is empty.
         return [n for n in free if self.room(n) == math.inf] if self._lost else free
 
-    def beside(self, ready: int) -> list[int]:
+    def shareable_slots(self, ready: int) -> list[int]:
         """Side seats that could start a node now, for so many ready ones as no worker on its way will take."""
         coming = sum(seat.arrival is not None for seat in self._slots)
         return [] if self._lost else open_sides(self._slots, self._kept)[: max(ready - coming, 0)]

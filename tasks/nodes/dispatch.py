@@ -11,11 +11,11 @@ from core.train import keep_freed_memory
 from tasks.job import Job, Place
 from tasks.node import TRAINING, Kind, Node
 from tasks.nodes import warm
+from tasks.nodes.heartbeat import Heartbeat
 from tasks.nodes.measuring import evaluate, select
 from tasks.nodes.provenance import base_record, now
 from tasks.nodes.result import Result
 from tasks.nodes.scoring import score
-from tasks.nodes.telling import Telling
 from tasks.nodes.training import prepare_data, run_trial, train_original, train_retrain
 from tasks.record import Record
 from tasks.store import Store
@@ -49,7 +49,7 @@ def run_node(job: Job, meanwhile: Callable[[], None] | None = None) -> Record:
     if found:
         return found[job.node.key].record
     check_sources(job.node.inputs)
-    with Telling(job.place.store, job.node, meanwhile):
+    with Heartbeat(job.place.store, job.node, meanwhile):
         result = _FUNCTIONS[job.node.kind](job.node, job.place, store)
     record = base_record(job).model_copy(
         update={**result.row, "node_seconds": time.perf_counter() - start, "finished_at": now()}

@@ -27,7 +27,7 @@ class MethodClock:
             torch.cuda.synchronize()
         return model, self.now() - start
 
-    def aside(self, measure: AfterEpoch) -> AfterEpoch:
+    def untimed(self, measure: AfterEpoch) -> AfterEpoch:
         """The same measurement, with the clock stopped. It must wait for the accelerator itself."""
 
         def stopped(model: nn.Module) -> EpochFacts:

@@ -14,11 +14,11 @@ from core.data import Images, pool_indices
 from core.errors import BadInput, Diverged
 from core.lazy import Tensor, nn, torch
 from core.metrics import OUTPUTS, RetainSample, measure, outputs, predictions
-from core.train import Around, Forward, plain
+from core.train import Callbacks, Forward, plain
 from core.unlearn import METHODS, Participant, Problem, RetrainParams, Shared, Training, train_from_scratch
 from tasks.job import Place
 from tasks.node import Node, whole_trial
-from tasks.nodes import telling, warm
+from tasks.nodes import heartbeat, warm
 from tasks.nodes.result import PREDICTIONS, Curve, Result
 from tasks.nodes.unfinished import Partial
 from tasks.record import figure_fields
@@ -48,13 +48,13 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     pool = pool_indices(data.train.labels, inputs["validation"], inputs.get("split_seed", inputs["seed"]))
     images = data.train.select(pool)
     params = RetrainParams(**node.inputs["params"])
-    curve = Curve(telling.current().epoch)
+    curve = Curve(heartbeat.current().epoch)
     head = node_generator(node.inputs, "head of the original")
     first, pretrained = warm.first_model(place, node.inputs, data.classes, head)
     generator = node_generator(node.inputs, "original")
     partial = Partial(store, node.key, place.checkpoint_epochs)
-    telling.current().expect(len(images))
-    around = _around(node, place, data, images, partial)
+    heartbeat.current().expect(len(images))
+    callbacks = _callbacks(node, place, data, images, partial)
     part = _participant(node, first, data, pool, images, params.batch_size) if "hook" in inputs else None
     model, seconds = partial.clock.timed(
         lambda: train_from_scratch(
@@ -64,25 +64,27 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
             params,
             generator,
             curve.add,
-            around=around,
+            callbacks=callbacks,
             part=part,
             pretrained=pretrained,
         )
     )
-    result = _model_result(model, data, seconds + partial.spent, curve, around.forward)
+    result = _model_result(model, data, seconds + partial.spent, curve, callbacks.forward)
     result.row["epochs"] = params.epochs
     if part is not None:
         result.files[warm.KEPT] = checkpoint.pack_tensors(part.kept())
     return result
 
 
-def _around(node: Node, place: Place, data: warm.DeviceData, images: Images, partial: Partial) -> Around:
+def _callbacks(
+    node: Node, place: Place, data: warm.DeviceData, images: Images, partial: Partial
+) -> Callbacks:
     """What surrounds a training on the images.
 
     Its state in the store, its compiled network, RA on a sample, and who is told of batches.
     """
-    measure = partial.clock.aside(RetainSample(images, data.transform))
-    return Around(partial, warm.forward_of(place, node.inputs["arch"]), measure, telling.current().batch)
+    measure = partial.clock.untimed(RetainSample(images, data.transform))
+    return Callbacks(partial, warm.forward_of(place, node.inputs["arch"]), measure, heartbeat.current().batch)
 
 
 def _participant(
@@ -144,18 +146,18 @@ def _unlearn(
         data.classes,
         data.transform,
         warm.device_of(place),
-        around=_around(node, place, data, retain, partial),
+        callbacks=_callbacks(node, place, data, retain, partial),
         shared=shared,
         kept=kept,
         pretrained=pretrained,
     )
     if node.kind == "retrain":
-        telling.current().expect(len(retain))
-    curve = Curve(telling.current().epoch)
+        heartbeat.current().expect(len(retain))
+    curve = Curve(heartbeat.current().epoch)
     generator, params = node_generator(inputs, method.name), method.params(**inputs["params"])
     unlearned, seconds = partial.clock.timed(lambda: method.run(problem, params, generator, curve.add))
     seconds += partial.spent + shared.saved
-    result = _model_result(unlearned, data, seconds, curve, problem.around.forward)
+    result = _model_result(unlearned, data, seconds, curve, problem.callbacks.forward)
     sets = {"forget": problem.forget, "retain": problem.retain, "test": _remaining(data.test, inputs)}
     result.files[OUTPUTS] = outputs.pack(outputs.sampled(unlearned, sets, data.transform))
     result.row["epochs"] = partial.until or inputs["params"].get("epochs")

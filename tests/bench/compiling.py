@@ -11,7 +11,7 @@ import torch
 from core.data.loader import Batch
 from core.models import MODELS
 from core.train.forward import Forward, compile_seconds, compiled, plain
-from core.train.loop import Around, TrainParams, fit
+from core.train.loop import Callbacks, TrainParams, fit
 from orchestrator.plan.costs.paces import Device
 from tests.bench.measure import Comparison, Effort, side_by_side
 from tests.bench.pace_sizes import CLASSES, NETWORKS, Size, named, network
@@ -74,7 +74,7 @@ def _steps(arch: str, size: Size, device: Device, forward: Forward) -> Callable[
             lambda _: [batch] * size.steps,
             params,
             torch.Generator().manual_seed(3),
-            around=Around(forward=forward),
+            callbacks=Callbacks(forward=forward),
         )
         if device == "cuda":
             torch.cuda.synchronize()

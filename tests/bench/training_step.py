@@ -11,7 +11,7 @@ from core.data.loader import Batch
 from core.models import build
 from core.quant import QUANTIZERS, QuantSpec, calibrate_
 from core.train.forward import Forward, compiled, plain
-from core.train.loop import Around, TrainParams, autocast, fit
+from core.train.loop import Callbacks, TrainParams, autocast, fit
 from tests.bench.measure import Comparison, Effort, Target, of_this_machine, side_by_side
 from tests.bench.straight_through import COMPOSED
 from tests.bench.surroundings import as_in_a_node
@@ -135,7 +135,7 @@ def repetition(case: Case, quant: QuantSpec, batch: Batch, forward: Forward = pl
             lambda _: [batch] * case.steps,
             params,
             torch.Generator().manual_seed(3),
-            around=Around(forward=forward),
+            callbacks=Callbacks(forward=forward),
         )
         if case.device == "cuda":
             torch.cuda.synchronize()

@@ -13,7 +13,7 @@ from core.data.loader import Images, Transform, concat
 from core.metrics.predictions import predict
 from core.models import MODELS, build
 from core.quant import QuantSpec, calibrate_
-from core.train.loop import Around, TrainParams
+from core.train.loop import Callbacks, TrainParams
 from core.unlearn import Problem
 from core.unlearn.hooks import Training
 from core.unlearn.random_labels import epoch_in_order
@@ -89,8 +89,8 @@ def trained_with(problem, method, params=None, checkpoints=None):
     """(model, participant) of a training from scratch in which the method's hook took part."""
     model, images = copy.deepcopy(problem.model), concat(problem.forget, problem.retain)
     part = method.hook.start(training_of(problem, model), method.hook.setting(params or method.params()))
-    around = Around(checkpoints)
-    train_from_scratch(model, images, PLAIN, HOOKED_TRAINING, seeded(1), around=around, part=part)
+    callbacks = Callbacks(checkpoints)
+    train_from_scratch(model, images, PLAIN, HOOKED_TRAINING, seeded(1), callbacks=callbacks, part=part)
     return model, part
 
 

@@ -44,7 +44,7 @@ class ParquetTable(Source):
 
     def find(self, root: Path) -> tuple[Path, ...] | None:
         """The training and test shards of the first folder that holds both, else any training shards, in name order."""
-        found = [shards.found(place) for place in shards.places(root, self.name)]
+        found = [shards.split_shards(place) for place in shards.places(root, self.name)]
         whole = [(*train, *test) for train, test in found if train and test]
         untested = [tuple(train) for train, _ in found if train]
         return next(iter(whole or untested), None)

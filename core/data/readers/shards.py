@@ -29,7 +29,7 @@ def _below(base: Path) -> list[Path]:
     return sorted(inside, key=lambda path: (path.name not in FIRST, path.name))
 
 
-def found(folder: Path) -> tuple[list[Path], list[Path]]:
+def split_shards(folder: Path) -> tuple[list[Path], list[Path]]:
     """The training and the test shards in a folder; the test split is the first one that is there."""
     tests = (_of(folder, name) for name in TESTS)
     return _of(folder, TRAIN), next(filter(None, tests), [])

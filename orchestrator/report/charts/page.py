@@ -15,12 +15,12 @@ from orchestrator.report.charts.overview import overview_chart
 from orchestrator.report.charts.parts import Chart, Data, Rows, Scope
 from orchestrator.report.charts.rows import overview_data, problem_data, scope_of
 from orchestrator.report.charts.theme import THEMES, on_dark
-from orchestrator.report.contents import Found
-from orchestrator.report.trials import Tried
+from orchestrator.report.contents import GridContents
+from orchestrator.report.trials import EvaluatedTrial
 from orchestrator.results import Entry
 
 OVERVIEW = "overview"
-T = TypeVar("T", Entry, Tried)
+T = TypeVar("T", Entry, EvaluatedTrial)
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ class Charts:
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def make_charts(found: Found) -> Charts:
+def make_charts(found: GridContents) -> Charts:
     """The charts of every table that has something to show, and one over all where there are several."""
     tables, series = found.tables, found.series
-    scope, made = scope_of(tables, found.tried, series), charts()
-    by_entry, by_trial = _by_problem(found.entries), _by_problem(found.tried)
+    scope, made = scope_of(tables, found.trials, series), charts()
+    by_entry, by_trial = _by_problem(found.entries), _by_problem(found.trials)
     data: dict[str, Data] = {}
     problems = []
     for number, table in enumerate(tables, 1):

@@ -12,7 +12,7 @@ from orchestrator.report.gradient_norms import NORMS, WEIGHTS, epoch_facts, rati
 from orchestrator.report.intervals import Figure
 from orchestrator.report.option_series import Series
 from orchestrator.report.tables import Line, Table
-from orchestrator.report.trials import KEY_DIGITS, Tried, ends
+from orchestrator.report.trials import KEY_DIGITS, EvaluatedTrial, ends
 from orchestrator.results import Entry, Row
 from orchestrator.spec import base_name, titles
 
@@ -23,7 +23,9 @@ EVEN = 12  # times the smallest gap
 CONSTANTS = [{"zero": 0, "one": 1}]
 
 
-def scope_of(tables: Sequence[Table], tried: Iterable[Tried], series: Sequence[Series] = ()) -> Scope:
+def scope_of(
+    tables: Sequence[Table], tried: Iterable[EvaluatedTrial], series: Sequence[Series] = ()
+) -> Scope:
     """The methods of a report, what was searched of each, and what their variants are compared along."""
     found: dict[str, dict[str, Scale]] = {}
     for trial in tried:
@@ -56,7 +58,7 @@ def _scale(values: Range | Choice) -> Scale:
 def problem_data(
     table: Table,
     entries: Sequence[Entry],
-    tried: Sequence[Tried],
+    tried: Sequence[EvaluatedTrial],
     rows: Mapping[str, Row],
     series: Sequence[Series] = (),
 ) -> Data:
@@ -91,7 +93,7 @@ def overview_data(tables: Sequence[Table]) -> Data:
     return {"problems": marks, "floors": floors}
 
 
-def _trial(trial: Tried) -> dict[str, Any]:
+def _trial(trial: EvaluatedTrial) -> dict[str, Any]:
     row = trial.row
     return _run(trial.cell.method, trial.cell.seed, trial.key, row, titles.hyper_parameters(row["tried"])) | {
         **trial.point,

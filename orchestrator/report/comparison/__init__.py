@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 from core.door import door
 
 if TYPE_CHECKING:
-    from orchestrator.report.comparison.grids import Against as Against, problem_words as problem_words
+    from orchestrator.report.comparison.grids import (
+        GridDifferences as GridDifferences,
+        problem_words as problem_words,
+    )
     from orchestrator.report.comparison.text import (
         HEADINGS as HEADINGS,
         KEY as KEY,

@@ -10,7 +10,7 @@ from core.errors import BadInput
 from core.metrics import FIGURES
 from orchestrator import environment
 from orchestrator.plan import Cell, expand, make_plan
-from orchestrator.report.contents import Found, read_grid
+from orchestrator.report.contents import GridContents, read_grid
 from orchestrator.report.intervals import figure
 from orchestrator.report.noise import noise_floor
 from orchestrator.results import Entry, Row, known_grids
@@ -63,7 +63,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Against:
+class GridDifferences:
     """A grid (here) against another (there). terms: settings that differ. only_here, only_there: in words."""
 
     here: str
@@ -119,7 +119,7 @@ class Against:
         }
 
 
-def compare_stores(store: Store, found: Found, spec: GridSpec, other: str) -> Against:
+def compare_stores(store: Store, found: GridContents, spec: GridSpec, other: str) -> GridDifferences:
     """What was found in a store against the grid that last ran in another one.
 
     Raises BadInput where there is no such grid, and where the two have nothing in common.
@@ -142,7 +142,9 @@ def compare_stores(store: Store, found: Found, spec: GridSpec, other: str) -> Ag
     return result
 
 
-def compare(here: Found, there: Found, names: tuple[str, str], terms: Iterable[str] = ()) -> Against:
+def compare(
+    here: GridContents, there: GridContents, names: tuple[str, str], terms: Iterable[str] = ()
+) -> GridDifferences:
     """What two grids hold in common, cell by cell, in the first one's order. names: what they are called."""
     ours, theirs = _by_cell(here.entries), _by_cell(there.entries)
     floors = [_floors(here), _floors(there)]
@@ -155,7 +157,7 @@ def compare(here: Found, there: Found, names: tuple[str, str], terms: Iterable[s
             pairs = [(entries[seed], theirs[at][seed]) for seed in seeds]
             changes.append(_change(at, seeds, pairs, larger))
     common = {change.at for change in changes}
-    return Against(
+    return GridDifferences(
         *names,
         tuple(changes),
         tuple(_words(at) for at in ours if at not in common),
@@ -198,7 +200,7 @@ def _by_cell(entries: Iterable[Entry]) -> dict[Cell, dict[int, Entry]]:
     return found
 
 
-def _floors(found: Found) -> dict[Cell, Mapping[str, float]]:
+def _floors(found: GridContents) -> dict[Cell, Mapping[str, float]]:
     """By problem, where there are two Retrains."""
     retrains: dict[Cell, list[Row]] = {}
     for entry in found.entries:
@@ -234,7 +236,7 @@ def problem_words(at: Cell) -> str:
     return " · ".join(parts)
 
 
-def _held(found: Found) -> str:
+def _held(found: GridContents) -> str:
     """What a store has figures of, in a few words."""
     cells = [entry.cell for entry in found.entries if entry.row]
     if not cells:

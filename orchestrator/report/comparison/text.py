@@ -5,7 +5,7 @@ import io
 from typing import TYPE_CHECKING
 
 from orchestrator.plan import Cell
-from orchestrator.report.comparison.grids import COMPARED, Against, Change, problem_words
+from orchestrator.report.comparison.grids import COMPARED, Change, GridDifferences, problem_words
 from orchestrator.report.markdown import HOLE, points
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def floor_words(change: Change) -> str:
     return f"noise floor {change.floors['ag']:.2f}{beside}, {seeds}"
 
 
-def only_lines(against: Against) -> list[str]:
+def only_lines(against: GridDifferences) -> list[str]:
     """What one of the grids alone has."""
     lines = []
     for where, names in (("here", against.only_here), ("there", against.only_there)):
@@ -66,7 +66,7 @@ def only_lines(against: Against) -> list[str]:
     return lines
 
 
-def print_against(console: "Console", against: Against) -> None:
+def print_against(console: "Console", against: GridDifferences) -> None:
     """The comparison on a terminal."""
     from rich.text import Text
 
@@ -101,7 +101,7 @@ def _grid(changes: list[Change]) -> "Table":
     return grid
 
 
-def against_markdown(against: Against) -> str:
+def against_markdown(against: GridDifferences) -> str:
     """The comparison as GitHub Markdown."""
     parts = [f"## Against {against.there}", f"{against.verdict}. {KEY}"]
     for at, changes in against.problems.items():
@@ -113,7 +113,7 @@ def against_markdown(against: Against) -> str:
     return "\n\n".join([*parts, "\n".join(lists)]).rstrip() + "\n"
 
 
-def against_csv(against: Against) -> str:
+def against_csv(against: GridDifferences) -> str:
     """Every figure of both grids at full precision; empty where it is unknown."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")

@@ -8,7 +8,7 @@ from core.metrics import FIGURES, METRICS
 from orchestrator.report.intervals import Figure, decimals
 from orchestrator.report.latex.markup import HOLE, Group, LatexTable, escape, label_of, title_text
 from orchestrator.report.markdown import AVERAGE, main_metrics
-from orchestrator.report.paper import COMPARED, Beside
+from orchestrator.report.paper import COMPARED, PrintedRows
 from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import Line, Table
 from orchestrator.spec import GridSpec, titles
@@ -177,7 +177,7 @@ def _label(table: Table, *what: str) -> str:
 
 def _printed(tables: Iterable[Table]) -> LatexTable | None:
     """Ours beside the paper's printed figures; None where nothing is printed."""
-    shown = [(table, table.beside) for table in tables if table.beside]
+    shown = [(table, table.printed) for table in tables if table.printed]
     if not shown:
         return None
     table = shown[0][0]
@@ -192,7 +192,7 @@ def _printed(tables: Iterable[Table]) -> LatexTable | None:
     return LatexTable(caption, _label(table, "printed"), "llll" + "r" * len(COMPARED), heads, groups)
 
 
-def _printed_rows(beside: Beside) -> Iterable[tuple[str, ...]]:
+def _printed_rows(beside: PrintedRows) -> Iterable[tuple[str, ...]]:
     for line in beside.lines:
         ours = (HOLE if p.ours is None else f"{p.ours:.2f}" for p in (line.pairs[name] for name in COMPARED))
         yield (title_text(line.title), "ours", *ours)

@@ -7,10 +7,10 @@ from core.door import door
 if TYPE_CHECKING:
     from orchestrator.report.paper import published as published
     from orchestrator.report.paper.deviations import (
-        Beside as Beside,
-        BesideLine as BesideLine,
-        beside as beside,
+        PrintedMethod as PrintedMethod,
+        PrintedRows as PrintedRows,
         pairs_of as pairs_of,
+        printed_rows as printed_rows,
     )
     from orchestrator.report.paper.published import COMPARED as COMPARED, find_published as find_published
 else:

@@ -29,7 +29,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class BesideLine:
+class PrintedMethod:
     """A method's pairs by figure, `ag` included. note: how the printed row contradicts itself, or nothing."""
 
     method: str
@@ -39,12 +39,12 @@ class BesideLine:
 
 
 @dataclass(frozen=True)
-class Beside:
+class PrintedRows:
     """What is printed for one comparison. tables: the paper's. terms: where ours is another experiment."""
 
     tables: tuple[int, ...]
     terms: tuple[str, ...]
-    lines: tuple[BesideLine, ...]
+    lines: tuple[PrintedMethod, ...]
 
     @property
     def source(self) -> str:
@@ -74,9 +74,9 @@ def _pair(row: Published, name: str, ours: float | None) -> Pair:
     return Pair(ours, printed, difference, name in row.doubtful)
 
 
-def beside(
+def printed_rows(
     spec: GridSpec, at: Cell, means: Mapping[str, Mapping[str, float | None]], seeds: int
-) -> Beside | None:
+) -> PrintedRows | None:
     """The printed rows of a problem's methods beside their means over seeds; None where nothing is printed.
 
     means: figures by method; a method without figures has an empty mapping. seeds: how many there are to average.
@@ -85,11 +85,11 @@ def beside(
     if not found:
         return None
     lines = [
-        BesideLine(method, titles.title(method), pairs_of(rows[0], means[method]), rows[0].contradiction)
+        PrintedMethod(method, titles.title(method), pairs_of(rows[0], means[method]), rows[0].contradiction)
         for method, rows in found.items()
     ]
     terms = _terms(spec, at, tuple(found), seeds)
-    return Beside(_tables(list(found.values())), terms, tuple(lines))
+    return PrintedRows(_tables(list(found.values())), terms, tuple(lines))
 
 
 def _tables(found: Sequence[Sequence[Published]]) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import torch
 
 from core.metrics.predictions import predict
 from core.metrics.sample import LARGEST, SMALLEST, RetainSample
-from core.train.loop import Around, TrainParams
+from core.train.loop import Callbacks, TrainParams
 from core.unlearn import METHODS
 from tests.core.toy_problem import (
     AUGMENTING,
@@ -44,7 +44,7 @@ def trained(problem, name, watched):
         measured.append(sample(model))
         return measured[-1]
 
-    problem = replace(problem, around=Around(after_epoch=measure if watched else None))
+    problem = replace(problem, callbacks=Callbacks(after_epoch=measure if watched else None))
     params = method.params(epochs=2, batch_size=24)
     found = method.run(problem, params, generator, lambda _epoch, facts: told.append(facts))
     return found, generator.get_state(), told, measured

@@ -13,7 +13,7 @@ from core.errors import BadInput
 from core.quant import QUANTIZERS, QuantSpec, calibrate_, quantize_, quantizer_faults
 from core.train import forward
 from core.train.forward import compile_seconds, compiled, fixed_size, plain
-from core.train.loop import Around, TrainParams, fit
+from core.train.loop import Callbacks, TrainParams, fit
 from core.unlearn.gradient_norms import gradient_norm
 from tests.core.toy_problem import FP, PLAIN, seeded, toy_images, toy_model
 
@@ -115,7 +115,7 @@ def test_training_and_norms_use_the_forward_that_they_are_given():
         lambda _: batches(images, 16, PLAIN, seeded()),
         ONE_EPOCH,
         seeded(),
-        around=Around(forward=spying),
+        callbacks=Callbacks(forward=spying),
     )
     assert seen == [16, 16]  # and 8, which is not a whole batch
     gradient_norm(toy_model(quant=FP), batches(images, 16, PLAIN, seeded()), forward=spying)
@@ -156,7 +156,7 @@ def test_compiled_training_is_plain_training_but_for_rounding(label, tolerance):
             lambda _: batches(images, 32, PLAIN, seeded()),
             params,
             seeded(),
-            around=Around(forward=how),
+            callbacks=Callbacks(forward=how),
             on_epoch=lambda _, facts, losses=losses: losses.append(facts["loss"]),
         )
         assert quantizer_faults(model) == {}

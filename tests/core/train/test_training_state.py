@@ -7,7 +7,7 @@ import torch
 
 from core.errors import BadInput
 from core.models import build
-from core.train.loop import Around, TrainParams, parameter_groups
+from core.train.loop import Callbacks, TrainParams, parameter_groups
 from core.train.state import restore_state_
 from core.unlearn import METHODS
 from core.unlearn.retrain import train_from_scratch
@@ -40,7 +40,7 @@ def train(arch, quant, checkpoints=None):
         PARAMS,
         generator,
         lambda *told: said.append(told),
-        around=Around(checkpoints),
+        callbacks=Callbacks(checkpoints),
     )
     return model, said, torch.rand((), generator=generator)
 
@@ -100,7 +100,10 @@ def test_a_method_that_pauses_goes_on_bit_for_bit(name, options, protocol):
     def run(checkpoints):
         said = []
         model = method.run(
-            replace(problem, around=Around(checkpoints)), params, seeded(3), lambda *told: said.append(told)
+            replace(problem, callbacks=Callbacks(checkpoints)),
+            params,
+            seeded(3),
+            lambda *told: said.append(told),
         )
         return model, said
 

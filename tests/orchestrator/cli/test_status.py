@@ -35,9 +35,9 @@ def filled(store, fail=lambda n: False, skip=lambda n: False, age=0.0):
 
 
 def facts_of(fake):
-    found = status.standing(fake.spec, make_plan(fake.spec), fake.store)
+    found = status.grid_state(fake.spec, make_plan(fake.spec), fake.store)
     console = Console(width=80, file=io.StringIO())
-    status.print_standing(console, fake.spec, fake.store, found)
+    status.print_state(console, fake.spec, fake.store, found)
     return found.facts, console.file.getvalue()
 
 

@@ -14,7 +14,7 @@ from core.metrics.gap import FIGURES
 from orchestrator import grid
 from orchestrator.report.comparison.grids import COMPARED, compare, compare_stores, figure_floors
 from orchestrator.report.comparison.text import COLUMNS, against_markdown, cells, print_against
-from orchestrator.report.contents import Found, read_grid
+from orchestrator.report.contents import GridContents, read_grid
 from orchestrator.report.noise import noise_floor
 from orchestrator.report.tabulation import tables_of
 from orchestrator.report.writing import write_report
@@ -30,12 +30,12 @@ def filled(folder, **changes) -> Fake:
     return fake
 
 
-def found_of(fake, change=lambda row: None) -> Found:
+def found_of(fake, change=lambda row: None) -> GridContents:
     rows = {record.key: record.model_dump() for record in fake.rows.values()}
     for row in rows.values():
         change(row)
     entries = collect(fake.plan, rows.values())
-    return Found(list(rows.values()), rows, [], {}, entries, tables_of(fake.spec, entries, rows), [])
+    return GridContents(list(rows.values()), rows, [], {}, entries, tables_of(fake.spec, entries, rows), [])
 
 
 def shift(method, name, by):

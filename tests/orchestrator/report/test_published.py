@@ -10,7 +10,7 @@ import pytest
 from core.metrics.gap import FIGURES
 from core.models import MODELS
 from orchestrator.plan.grid_plan import Cell, make_plan
-from orchestrator.report.paper.deviations import beside, pairs_of
+from orchestrator.report.paper.deviations import pairs_of, printed_rows
 from orchestrator.report.paper.published import COMPARED, Published, find_published, published_rows
 from orchestrator.report.tabulation import build_tables
 from orchestrator.spec.recipes import RECIPES
@@ -146,7 +146,7 @@ class TestTerms:
 
     def terms(self, at=AT, methods=("retrain", "qmul"), **changes) -> tuple[str, ...]:
         spec = small_spec(**changes)
-        return beside(spec, at, {method: {} for method in methods}, len(spec.seeds)).terms
+        return printed_rows(spec, at, {method: {} for method in methods}, len(spec.seeds)).terms
 
     def test_the_papers_setting(self):
         assert self.terms() == (
@@ -200,10 +200,10 @@ class TestTables:
 
     def test_means_stand_beside_the_printed_figures(self):
         (table,) = self.tables(seeds=(1, 2), methods=("retrain", "ft", "qmul:order=sequential"))
-        assert [line.method for line in table.beside.lines] == ["retrain", "ft"]
-        assert table.beside.source == "table 1"
+        assert [line.method for line in table.printed.lines] == ["retrain", "ft"]
+        assert table.printed.source == "table 1"
         means = {line.method: line.figures["ta"].mean for line in table.lines}
-        pairs = table.beside.lines[1].pairs
+        pairs = table.printed.lines[1].pairs
         assert pairs["ta"].ours == means["ft"]
         assert pairs["ta"].difference == means["ft"] - 93.05
 
@@ -212,12 +212,12 @@ class TestTables:
         store.remove("")
         fake = Fake(store, small_spec())
         (table,) = build_tables(fake.spec, fake.plan, [])
-        assert {pair.ours for line in table.beside.lines for pair in line.pairs.values()} == {None}
-        assert table.beside.lines[0].pairs["fa"].printed == 93.38
+        assert {pair.ours for line in table.printed.lines for pair in line.pairs.values()} == {None}
+        assert table.printed.lines[0].pairs["fa"].printed == 93.38
 
     def test_nothing_is_printed_for_digits(self):
         (table,) = self.tables(datasets=("digits",))
-        assert table.beside is None
+        assert table.printed is None
 
     @pytest.mark.parametrize(
         ("methods", "source"),
@@ -231,7 +231,7 @@ class TestTables:
     def test_the_tables_that_print_all_are_named(self, methods, source):
         spec = small_spec(datasets=("cifar100",), methods=methods)
         at = AT._replace(dataset="cifar100")
-        assert beside(spec, at, {method: {} for method in methods}, 1).source == source
+        assert printed_rows(spec, at, {method: {} for method in methods}, 1).source == source
 
     def test_contradictions_are_noted_below(self):
         (table,) = self.tables(
@@ -241,7 +241,7 @@ class TestTables:
             methods=("retrain", "ft", "ga", "rl"),
         )
         what = "the printed row contradicts itself and is no target"
-        assert table.beside.notes == [
+        assert table.printed.notes == [
             f"FT: {what} (AG: printed 18.65 but mean of printed gaps = 21.46)",
             f"GA: {what} (MIA: printed gap 5.44 but |value-retrain| = 4.74)",
         ]

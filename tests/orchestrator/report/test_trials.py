@@ -2,7 +2,7 @@ import pytest
 
 from orchestrator.plan.grid_plan import make_plan
 from orchestrator.plan.search_points import point_of
-from orchestrator.report.trials import edges_of, ends, tried_of
+from orchestrator.report.trials import edges_of, ends, evaluated_trials
 from orchestrator.results.entries import collect
 from tasks.store.store import Store
 from tests.orchestrator.fake_results import Fake, small_spec
@@ -14,7 +14,7 @@ def trials(change=lambda row: row, **changes):
     fake = Fake(store, small_spec(**changes))
     fake.fill()
     rows = {key: change(record.model_dump()) for key, record in fake.rows.items()}
-    return tried_of(fake.plan, collect(fake.plan, rows.values()), rows)
+    return evaluated_trials(fake.plan, collect(fake.plan, rows.values()), rows)
 
 
 def choose(tried):

@@ -374,15 +374,15 @@ class TestSeats:
 
     def test_gpus_on_their_way_come_first_and_gpus_take_turns(self, executor, trials):
         self.arrive(executor, 1)
-        assert executor.beside(100) == []  # nothing is at work
+        assert executor.shareable_slots(100) == []  # nothing is at work
         self.start(executor, 0, next(trials), 2)
-        assert executor.beside(1) == []
-        assert executor.beside(3) == [1, 2]
+        assert executor.shareable_slots(1) == []
+        assert executor.shareable_slots(3) == [1, 2]
         self.arrive(executor, 1)
         assert executor.free_slots() == [4]
         assert executor.room(4) == math.inf
         self.start(executor, 4, next(trials), 9)
-        assert executor.beside(100) == [1, 5, 2, 6, 3, 7]
+        assert executor.shareable_slots(100) == [1, 5, 2, 6, 3, 7]
         assert executor.room(1) > executor.room(5) > 9 * GIB
         self.start(executor, 5, next(trials), 9)
         assert executor.room(6) < 3 * GIB
@@ -396,7 +396,7 @@ class TestSeats:
         assert outcome.node == short
         executor.need(1)
         assert executor.free_slots() == [0]
-        assert executor.beside(100) == []  # it could run empty
+        assert executor.shareable_slots(100) == []  # it could run empty
         assert executor.room(0) < 24 * GIB
         executor.wait(1.0)
         executor.need(1)
@@ -424,7 +424,7 @@ class TestSeats:
         self.start(executor, 0, short, 2)
         self.start(executor, 1, long, 2)
         assert executor.wait(1.0) == []
-        assert executor.beside(100) == []  # not before the lost one has its place
+        assert executor.shareable_slots(100) == []  # not before the lost one has its place
         (outcome,) = executor.wait(1.0)
         assert outcome.node is short
         assert executor.free_slots() == []  # one is free, but has company

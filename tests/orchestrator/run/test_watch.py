@@ -121,9 +121,9 @@ def test_progress_shows_how_far_running_nodes_are(store, plan, cost, terminal, m
 
 def test_status_of_any_shell_sees_them(store, plan):
     says(store, original_of(plan), idle=2 * SILENT)
-    found = status.standing(digits(), plan, store)
+    found = status.grid_state(digits(), plan, store)
     (at_work,) = found.facts["running"]
     assert (at_work["epoch"], at_work["epochs"], at_work["stuck"]) == (13, 20, True)
     console = Console(width=80, file=io.StringIO())
-    status.print_standing(console, digits(), store, found)
+    status.print_state(console, digits(), store, found)
     assert "nothing moved for" in " ".join(console.file.getvalue().split())

@@ -9,7 +9,7 @@ from core.unlearn import Choice, Range
 from orchestrator.plan.grid_plan import make_plan
 from orchestrator.plan.search_points import grid_points, point_of, space_from, space_json, tried_text
 from orchestrator.plan.trial_nodes import Search
-from orchestrator.report.trials import ends, tried_of
+from orchestrator.report.trials import ends, evaluated_trials
 from orchestrator.results.entries import collect
 from orchestrator.spec.overrides import with_overrides
 from tasks.store.store import Store
@@ -169,7 +169,7 @@ def test_the_report_takes_ends_and_axes_from_the_grid():
     fake = Fake(store, small_spec(methods=("retrain", "qmul"), search=search))
     fake.fill()
     rows = {key: record.model_dump() for key, record in fake.rows.items()}
-    found = tried_of(fake.plan, collect(fake.plan, rows.values()), rows)
+    found = evaluated_trials(fake.plan, collect(fake.plan, rows.values()), rows)
     assert {trial.point["order"] for trial in found} == {"joint", "sequential"}
     first, last = (min(found, key=lambda t: t.point["lr"]), max(found, key=lambda t: t.point["lr"]))
     assert (ends(first), ends(last)) == ({"lr": "lower"}, {"lr": "upper"})

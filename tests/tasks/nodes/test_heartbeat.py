@@ -7,9 +7,9 @@ import pytest
 
 from orchestrator.plan.grid_plan import make_plan
 from tasks.job import Job, Place
-from tasks.nodes import telling
+from tasks.nodes import heartbeat
 from tasks.nodes.dispatch import run_node
-from tasks.nodes.telling import Telling
+from tasks.nodes.heartbeat import Heartbeat
 from tasks.store.running import SILENT, name_of, read_running, remove_silent
 from tasks.store.store import Store
 
@@ -27,8 +27,8 @@ def nodes(tiny):
 @pytest.fixture
 def at_once(monkeypatch):
     """Workers speak every few milliseconds, from the start."""
-    monkeypatch.setattr(telling, "_FIRST", 0.005)
-    monkeypatch.setattr(telling, "beat", lambda files: 0.005)
+    monkeypatch.setattr(heartbeat, "_FIRST", 0.005)
+    monkeypatch.setattr(heartbeat, "beat", lambda files: 0.005)
 
 
 def soon(look):
@@ -42,7 +42,7 @@ def soon(look):
 
 def test_a_node_at_work_is_seen_with_its_epochs_and_gone_at_its_end(store, nodes, at_once):
     node = nodes["original"]
-    with Telling(store.address, node) as said:
+    with Heartbeat(store.address, node) as said:
         said.batch(32)
         said.epoch(0, {"loss": 1.5})
         told = soon(lambda: [t for t in read_running(store).values() if t.epoch == 1])[0]
@@ -55,7 +55,7 @@ def test_a_node_at_work_is_seen_with_its_epochs_and_gone_at_its_end(store, nodes
 
 def test_a_node_that_fails_leaves_no_word(store, nodes, at_once):
     def broken():
-        with Telling(store.address, nodes["trial"]):
+        with Heartbeat(store.address, nodes["trial"]):
             soon(lambda: read_running(store))
             raise ZeroDivisionError
 
@@ -66,8 +66,8 @@ def test_a_node_that_fails_leaves_no_word(store, nodes, at_once):
 
 def test_speed_and_time_left_follow_from_the_epochs(store, nodes, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(telling.time, "monotonic", lambda: now[0])
-    said = Telling(store.address, nodes["original"])
+    monkeypatch.setattr(heartbeat.time, "monotonic", lambda: now[0])
+    said = Heartbeat(store.address, nodes["original"])
     said.expect(64)
     assert (said.now().per_second, said.now().left) == (None, None)
     for _ in range(2):
@@ -84,7 +84,7 @@ def test_speed_and_time_left_follow_from_the_epochs(store, nodes, monkeypatch):
 
 
 def test_epochs_of_a_saved_state_are_behind_it_but_tell_no_time(store, nodes):
-    said = Telling(store.address, nodes["original"])
+    said = Heartbeat(store.address, nodes["original"])
     said.epoch(0, {"loss": 2.0})
     assert (said.now().epoch, said.now().left) == (1, None)
 
@@ -92,7 +92,7 @@ def test_epochs_of_a_saved_state_are_behind_it_but_tell_no_time(store, nodes):
 def test_a_storage_that_is_away_does_not_hold_up_a_node(nodes, tmp_path, at_once):
     (tmp_path / "file").write_text("")
     begun = time.monotonic()
-    with Telling(str(tmp_path / "file" / "store"), nodes["original"]) as said:
+    with Heartbeat(str(tmp_path / "file" / "store"), nodes["original"]) as said:
         time.sleep(0.05)
         said.batch(8)
     assert time.monotonic() - begun < 30  # and not the minute for which a write of results is tried
@@ -100,7 +100,7 @@ def test_a_storage_that_is_away_does_not_hold_up_a_node(nodes, tmp_path, at_once
 
 def test_words_that_are_none_are_left_out(store, nodes, at_once):
     keys = [node.key for node in nodes.values()]
-    with Telling(store.address, nodes["original"]):
+    with Heartbeat(store.address, nodes["original"]):
         soon(lambda: read_running(store))
         good = json.loads(store.get(name_of(nodes["original"].key)))
         for number, data in enumerate(
@@ -113,7 +113,7 @@ def test_words_that_are_none_are_left_out(store, nodes, at_once):
 
 
 def test_what_a_killed_worker_left_is_removed_once_it_is_silent(store, nodes, monkeypatch):
-    said = Telling(store.address, nodes["trial"]).now()
+    said = Heartbeat(store.address, nodes["trial"]).now()
     old = said.model_copy(update={"told": said.told - 2 * SILENT})
     store.put(name_of(nodes["trial"].key), old.model_dump_json().encode())
     store.put(name_of(nodes["original"].key), said.model_dump_json().encode())

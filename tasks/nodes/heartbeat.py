@@ -21,7 +21,7 @@ _FIRST = 2.0  # seconds before a node says anything
 _RECENT = 5  # epochs whose mean time stands for those to come
 
 
-class Told(Protocol):
+class EpochListener(Protocol):
     """Who hears how far a training is."""
 
     def expect(self, images: int) -> None:
@@ -37,7 +37,7 @@ class Told(Protocol):
         ...
 
 
-class _Nobody:
+class _NoListener:
     """Hears nothing: for a node's function that is called by itself."""
 
     def expect(self, images: int) -> None:
@@ -50,15 +50,15 @@ class _Nobody:
         """Nothing to do."""
 
 
-def current() -> Told:
+def current() -> EpochListener:
     """Who hears of the node that this process is at."""
     return _CURRENT.get()
 
 
-_CURRENT: ContextVar[Told] = ContextVar("telling", default=_Nobody())  # noqa: B039  (it has no state)
+_CURRENT: ContextVar[EpochListener] = ContextVar("heartbeat", default=_NoListener())  # noqa: B039  (it has no state)
 
 
-class Telling:
+class Heartbeat:
     """Says of one node how far it is, until the `with` ends. Nothing here changes or delays what the node computes.
 
     A thread writes, first after a few seconds: a short node says nothing, and a storage that is slow or away holds
@@ -75,7 +75,7 @@ class Telling:
         self._took: deque[float] = deque(maxlen=_RECENT)
         self._facts: dict[str, float] = {}
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._tell, name="telling", daemon=True)
+        self._thread = threading.Thread(target=self._tell, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
         self._token = _CURRENT.set(self)
@@ -89,7 +89,7 @@ class Telling:
         self._over.set()
         self._thread.join()
 
-    def expect(self, images: int) -> None:  # noqa: D102  (see Told)
+    def expect(self, images: int) -> None:  # noqa: D102  (see EpochListener)
         self._expected = images
 
     def batch(self, images: int) -> None:
