@@ -3,6 +3,7 @@
 import ast
 import importlib
 from collections.abc import Iterator
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def attributes(module: str) -> Iterator[tuple[str, str]]:
             yield names[node.value.id], node.attr
 
 
+@cache
 def uses(module: str) -> set[tuple[str, str]]:
     """(package, name) of everything that a module takes from packages."""
     return {(where, alias.name) for where, alias in imports(module)} | set(attributes(module))

@@ -60,6 +60,6 @@ def decimals(mean: float, places: int | None) -> int:
 @cache
 def _quantile(degrees: int) -> float:
     """Student's t; kept, as a large report asks a thousand times for the same few."""
-    from scipy.stats import t  # a second of import that one seed does not need
+    from scipy.special import stdtrit  # not scipy.stats, which takes a second to import
 
-    return float(t.ppf((1 + CONFIDENCE) / 2, degrees))
+    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))

@@ -29,8 +29,9 @@ def compared() -> Comparison:
     return Comparison("demo", "a case", "step", seconds, 2, 10, "images", "plain", target)
 
 
-MARKS = {"node_overhead": [pytest.mark.ray], "makespan": [pytest.mark.ray, pytest.mark.slow]}
-MARKS |= {name: [pytest.mark.slow] for name in ("allocation", "slots", "compiling", "method_epoch", "pace")}
+MARKS = {name: [pytest.mark.ray, pytest.mark.slow] for name in ("node_overhead", "makespan")}
+LONG = ("allocation", "slots", "compiling", "method_epoch", "pace", "commands", "sharing", "reporting")
+MARKS |= {name: [pytest.mark.slow] for name in LONG}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, ())) for n in BENCHMARKS])

@@ -66,8 +66,14 @@ class Fake:
     """Commits the nodes of a plan in its order, except those that are to fail or to be left out."""
 
     def __init__(
-        self, store: Store, spec: GridSpec, plan: Plan | None = None, curve: int = 3, scored: bool = True
+        self,
+        store: Store | None,
+        spec: GridSpec,
+        plan: Plan | None = None,
+        curve: int = 3,
+        scored: bool = True,
     ) -> None:
+        """store: None for rows alone, ten times as fast."""
         self.store, self.spec, self.plan, self.curve = store, spec, plan or make_plan(spec), curve
         self.scored = scored
         self.rows: dict[str, Record] = {}
@@ -79,11 +85,15 @@ class Fake:
                 continue
             record = self._failed(node) if fail(node) else self.record(node, number)
             self.rows[node.key] = record
-            if record.status == "done":
-                self.store.commit(node, {}, self._facts(node), record)
-            else:
-                self.store.note_failure(record, "Traceback\n  <model>\nDiverged: loss is nan\n")
+            if self.store is not None:
+                self._keep(node, record)
         return list(self.rows.values())
+
+    def _keep(self, node: Node, record: Record) -> None:
+        if record.status == "done":
+            self.store.commit(node, {}, self._facts(node), record)
+        else:
+            self.store.note_failure(record, "Traceback\n  <model>\nDiverged: loss is nan\n")
 
     def _done(self, key: str) -> bool:
         return key in self.rows and self.rows[key].status == "done"

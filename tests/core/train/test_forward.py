@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.data.loader import batches
 from core.errors import BadInput
-from core.quant import QUANTIZERS, QuantSpec, calibrate_, quantize_, quantizer_faults
+from core.quant import QUANTIZERS, QuantSpec, calibrate_, fused, pact, quantize_, quantizer_faults
 from core.train import forward
 from core.train.forward import compile_seconds, compiled, fixed_size, plain
 from core.train.loop import Callbacks, TrainParams, fit
@@ -44,8 +44,8 @@ def test_an_epoch_waits_for_the_device_once(arch, label):
     """With the kernels that CPUs use out of the way, whose bounds are plain numbers."""
     model, images = toy_model(arch, QuantSpec.parse(label)), toy_images(64)
     with (
-        patch("core.quant.fused.one_pass", return_value=False),
-        patch("core.quant.pact.one_pass", return_value=False),
+        patch.object(fused, "one_pass", return_value=False),
+        patch.object(pact, "one_pass", return_value=False),
         Waits() as waits,
     ):
         fit(model, lambda _: batches(images, 16, PLAIN, seeded()), ONE_EPOCH, seeded())

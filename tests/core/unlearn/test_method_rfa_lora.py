@@ -188,7 +188,10 @@ def test_the_first_loss_is_the_forget_loss_alone():
     assert losses == pytest.approx([float(expected)] * 2, rel=1e-4)
 
 
-@pytest.mark.parametrize("target", ["mean", "pair", "centroid"])
+SLOWER = [pytest.param(target, marks=pytest.mark.slow) for target in ("pair", "centroid")]
+
+
+@pytest.mark.parametrize("target", ["mean", *SLOWER])
 def test_a_class_is_forgotten_and_the_others_kept(target):
     problem = class_problem()
     params = RFAParams(target=target, epochs=10, lr=0.01, batch_size=12)

@@ -42,8 +42,12 @@ CASES = [
     for protocol in PROTOCOLS
     if protocol == "paper" or method.released
 ]
-ON_MOBILE = ("ft", "iu", "salun", "qmul", "ssd", "sfdn", "label_flip", "unsir", "rfa_lora")
-MOBILE_CASES = [("mobilenetv2", name, "paper") for name in ON_MOBILE if name in METHODS]
+ON_MOBILE = ("qmul", "iu", "salun", "ft", "ssd", "sfdn", "label_flip", "unsir", "rfa_lora")
+MOBILE_CASES = [
+    pytest.param("mobilenetv2", name, "paper", marks=[pytest.mark.slow] if number > 1 else [])
+    for number, name in enumerate(ON_MOBILE)
+    if name in METHODS
+]
 ITERATIVE = [name for name, m in METHODS.items() if issubclass(m.params, TrainParams) and name != "retrain"]
 WITHOUT_FORGET_DATA = [name for name in ("retrain", "ft", "l1_sparse", "sfdn", "amnesiac") if name in METHODS]
 # one edit, measured on plain images or recorded before

@@ -42,10 +42,12 @@ class Measured(Fake):
 
 
 def filled(
-    recipe="mnemonic_table", fail=lambda n: False, skip=lambda n: False, uri="", **changes
+    recipe="mnemonic_table", fail=lambda n: False, skip=lambda n: False, uri=None, **changes
 ) -> Measured:
-    store = Store(str(uri) or "memory://layouts")
-    store.remove("")
+    """uri: where the rows are stored; None for rows alone."""
+    store = None if uri is None else Store(str(uri))
+    if store is not None:
+        store.remove("")
     spec = RECIPES[recipe]() if recipe in RECIPES else small_spec(recipe=recipe)
     fake = Measured(store, type(spec).model_validate(spec.model_dump() | changes))
     fake.fill(fail, skip)

@@ -17,6 +17,7 @@ def undisturbed(drivers, tmp_path_factory):
     return faults.undisturbed(drivers, tmp_path_factory.mktemp("undisturbed"))
 
 
+@pytest.mark.slow
 def test_a_driver_killed_twenty_times_loses_nothing(drivers, undisturbed, tmp_path):
     finding = faults.killed(drivers, tmp_path, undisturbed, rounds=20, seed=1)
     assert finding.clean, finding
@@ -25,6 +26,7 @@ def test_a_driver_killed_twenty_times_loses_nothing(drivers, undisturbed, tmp_pa
     assert finding.repeated <= finding.injected  # inline: at most the one node it was at
 
 
+@pytest.mark.slow
 def test_a_driver_killed_in_its_searches_loses_nothing(drivers, tmp_path):
     finding = faults.killed_while_searching(drivers, tmp_path, rounds=8, seed=1)
     assert finding.clean, finding

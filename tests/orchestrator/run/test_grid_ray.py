@@ -24,7 +24,7 @@ def inline_rows(tmp_path_factory, tiny_module):
     return rows(folder / "s")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_ray_gives_the_rows_of_one_process(ray_cluster, inline_rows, tiny_module, tmp_path, workers):
     arguments = ["--spec", str(write_spec(tmp_path, tiny_module)), "--store", str(tmp_path / "s")]
     assert grid.main(["run", *arguments, "--set", f"resources.slots={workers}"]) == 0
@@ -74,6 +74,7 @@ def test_a_gpu_request_that_no_node_can_meet_is_found_before_work(ray_cluster, t
     assert Store(str(tmp_path / "s")).finished() == set()
 
 
+@pytest.mark.slow
 def test_a_terminated_driver_drains_and_writes_its_report(tiny_module, tmp_path):
     spec, folder = write_spec(tmp_path, tiny_module), tmp_path / "s"
     process = start(spec, folder, "--executor", "inline")

@@ -438,7 +438,7 @@ class TestSeats:
         started = []
         executor = SimpleNamespace(
             free_slots=list,
-            beside=lambda _ready: [1, 5, 9],
+            shareable_slots=lambda _ready: [1, 5, 9],
             room=lambda slot: {1: 1, 5: 9, 9: 1}[slot] * GIB,
             free_tasks=lambda: 0,
             submit=lambda job, slot: started.append((slot, job.memory)),

@@ -128,6 +128,7 @@ def said(capsys):
     return json.loads(text[text.index("{\n") :])  # Ray may have told of a dead worker before
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_one_tuner_runs_all_cells_and_a_dying_worker_costs_nothing(
     command, wide, tmp_path, capsys, monkeypatch

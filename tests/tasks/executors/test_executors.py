@@ -224,6 +224,7 @@ def test_one_slot_runs_node_after_node(ray_cluster, place, tiny):
     executor.close()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the worker through /proc")
 def test_a_killed_worker_is_replaced_and_its_node_still_finishes(ray_cluster, place, tiny):
@@ -248,6 +249,7 @@ def test_a_killed_worker_is_replaced_and_its_node_still_finishes(ray_cluster, pl
     executor.close()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_node_that_does_not_fit_runs_alone_and_its_neighbours_come_back(
     ray_cluster, place, tiny, monkeypatch
