@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         ModelInfo as ModelInfo,
         model_info as model_info,
     )
+    from core.models.released import LearnableBias as LearnableBias
+    from core.models.shapes import cell_averages as cell_averages, to_grid as to_grid
     from core.models.weights import check_digest as check_digest, file_digest as file_digest
 else:
     __getattr__, __dir__, __all__ = door(__name__, __file__)

@@ -20,11 +20,11 @@ def to_grid(x_BCHW: Tensor, side: int) -> Tensor:
     height, width = x_BCHW.shape[-2:]
     if height == width == side:
         return x_BCHW
-    rows_GH, columns_GW = (_averages(size, side, x_BCHW) for size in (height, width))
+    rows_GH, columns_GW = (cell_averages(size, side, x_BCHW) for size in (height, width))
     return rows_GH @ x_BCHW @ columns_GW.T
 
 
-def _averages(size: int, side: int, like: Tensor) -> Tensor:
+def cell_averages(size: int, side: int, like: Tensor) -> Tensor:
     """side x size: the weight of each of `size` pixels in each cell; cells share a pixel that lies across."""
     cell_G1 = torch.arange(side, device=like.device)[:, None]
     pixel_N = torch.arange(size, device=like.device)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         weight_codes as weight_codes,
     )
     from core.quant.guard import StepGuard as StepGuard
+    from core.quant.layers import QuantConv2d as QuantConv2d, QuantLinear as QuantLinear
     from core.quant.network import (
         calibrate_ as calibrate_,
         quantize_ as quantize_,
