@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Better as Better,
         Estimate as Estimate,
         Metric as Metric,
+        SetMargins as SetMargins,
         SetPredictions as SetPredictions,
         Source as Source,
     )

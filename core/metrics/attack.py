@@ -7,7 +7,7 @@ AUC and TPR need no boundary; `separation` and `swing` say how much MIA is worth
 
 import numpy as np
 
-from core.metrics.metric import Estimate, SetPredictions
+from core.metrics.metric import Estimate, SetMargins, SetPredictions
 from core.metrics.mia import svc_mia
 from core.metrics.predictions import Predictions
 from core.metrics.roc import Counts, Statistic, area, bootstrap, counted, share_found
@@ -34,6 +34,12 @@ def auc(seen: SetPredictions) -> Estimate:
 def tpr(seen: SetPredictions) -> Estimate:
     """Percent of forgotten images found at a threshold that at most 1 % of the test images exceed; 1: no trace."""
     return _of_forgotten(seen, lambda counts: share_found(counts, FALSE_ALARMS))
+
+
+def margin_auc(seen: SetMargins) -> Estimate:
+    """How often a forgotten image has a greater margin than a test image, in percent; 50: no trace."""
+    found = bootstrap(_counts(seen.forget, seen.test), area, np.random.default_rng(_SEED))
+    return _in_percent(found)
 
 
 def separation(seen: SetPredictions) -> float:
@@ -63,7 +69,10 @@ def _attacked(seen: SetPredictions, outside: Predictions) -> float:
 def _of_forgotten(seen: SetPredictions, statistic: Statistic) -> Estimate:
     """A statistic of forgotten against test images in percent, with its interval."""
     counts = _counts(seen.forget.confidence, seen.test.confidence)
-    found = bootstrap(counts, statistic, np.random.default_rng(_SEED))
+    return _in_percent(bootstrap(counts, statistic, np.random.default_rng(_SEED)))
+
+
+def _in_percent(found: Estimate) -> Estimate:
     return Estimate(*(100 * value for value in found))
 
 

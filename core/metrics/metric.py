@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from core.metrics.predictions import Predictions
+from core.metrics.predictions import FloatArray, Predictions
 
 Better = Literal["higher", "lower", "closer to Retrain"]
-Source = Literal["predictions", "outputs", "weights", "training"]
+Source = Literal["predictions", "margins", "outputs", "weights", "training"]
 MAIN, FURTHER = "main table", "Further figures"
 
 
@@ -33,9 +33,9 @@ class Metric:
         better: which direction is; None: neither.
         digits: decimals in tables; None: three significant ones.
         reads: what the function is called with, which a store must have kept to compute the metric later.
-            predictions: a `SetPredictions`. outputs: the model's and Retrain's probabilities by set, see
-            `core.metrics.outputs`. weights: the original and the unlearned network. training: what the row of the
-            trained model says, by column.
+            predictions: a `SetPredictions`. margins: a `SetMargins`. outputs: the model's and Retrain's probabilities
+            by set, see `core.metrics.outputs`. weights: the original and the unlearned network. training: what the
+            row of the trained model says, by column.
         interval: the function gives an `Estimate`; its ends become columns {name}_low and {name}_high.
         scale: what a row's value is multiplied with where it is shown (100: a share in percent).
         table: MAIN, the heading of the table beneath it that the metric stands in, or None: it stands in none.
@@ -81,3 +81,13 @@ class SetPredictions:
     test: Predictions
     validation: Predictions
     forgotten: Predictions | None = None
+
+
+@dataclass(frozen=True)
+class SetMargins:
+    """A model's margins by set, as `SetPredictions` has its predictions; float32, see `core.metrics.margins`."""
+
+    forget: FloatArray
+    retain: FloatArray
+    test: FloatArray
+    validation: FloatArray

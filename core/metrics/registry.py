@@ -44,6 +44,11 @@ _HERE: dict[str, Metric] = {
         about="TPR at 1 % FPR: share of forgotten images above a confidence that at most 1 % of the test images"
         " exceed; about 1: no trace.",
     ),
+    "margin_auc": Metric(
+        attack.margin_auc, "AUC of margins", "%", "closer to Retrain", 2, "margins", interval=True, table=None,
+        chart=False, in_full="Attack by margins alone: AUC",
+        about="AUC of margins: as AUC, also among images whose probability is rounded to 1.",
+    ),
     "mia_separation": Metric(
         attack.separation, "Separation", "%", None, 2, table=ATTACK, chart=False,
         about="Separation: AUC of retained against test images, from which MIA's classifier learns; near 50 it has"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from core.metrics import (
     FIGURES,
     METRICS,
     OUTPUTS,
+    Predictions,
+    SetMargins,
     SetPredictions,
     Source,
     average_gap,
@@ -23,7 +25,7 @@ from core.metrics import (
 from tasks.job import Place
 from tasks.node import Node
 from tasks.nodes import warm
-from tasks.nodes.result import PREDICTIONS, Result
+from tasks.nodes.result import MARGINS, PREDICTIONS, Result
 from tasks.record import Candidate, Record, figure_fields
 from tasks.store import Corrupt, Store
 
@@ -36,6 +38,8 @@ def evaluate(node: Node, _place: Place, store: Store) -> Result:
     model = store.manifest(node.parents[0]).record
     seen = set_predictions(node, store)
     figures = measure("predictions", seen) | measure("training", model.model_dump())
+    if MARGINS in store.manifest(model.key).files:  # not where older code trained it
+        figures |= measure("margins", set_margins(node, store))
     figures |= model.figures(of_source("weights"))
     row = {
         **figure_fields(figures),
@@ -50,17 +54,50 @@ def evaluate(node: Node, _place: Place, store: Store) -> Result:
 
 def set_predictions(node: Node, store: Store) -> SetPredictions:
     """What the model of an evaluation's node predicts, by the sets that the node describes."""
-    inputs = node.inputs
-    parts = predictions.unpack(store.read(node.parents[0], PREDICTIONS))
+    parts = _predictions(node, store)
     train, test = parts["train"], parts["test"]
-    index = warm.node_split(torch.from_numpy(train.labels.astype(np.int64)), inputs)
-    forget, retain, held = (train.select(part.numpy()) for part in index)
+    at = set_indices(node.inputs, train.labels, test.labels)
+    on_train = (train.select(part) for part in (at.forget, at.retain))
+    forgotten = None if at.forgotten is None else test.select(at.forgotten)
+    return SetPredictions(*on_train, test.select(at.test), train.select(at.validation), forgotten)
+
+
+def set_margins(node: Node, store: Store) -> SetMargins:
+    """The margins that the model of an evaluation's node gives, by the same sets."""
+    parts = _predictions(node, store)
+    at = set_indices(node.inputs, parts["train"].labels, parts["test"].labels)
+    found = predictions.unpack_margins(store.read(node.parents[0], MARGINS))
+    train, test = found["train"], found["test"]
+    return SetMargins(train[at.forget], train[at.retain], test[at.test], train[at.validation])
+
+
+def _predictions(node: Node, store: Store) -> dict[str, Predictions]:
+    return predictions.unpack(store.read(node.parents[0], PREDICTIONS))
+
+
+class SetIndices(NamedTuple):
+    """Positions of a problem's sets: forget, retain and validation in the training images, the others in the test's.
+
+    forgotten: test images of a class that is forgotten whole; None where random images are.
+    """
+
+    forget: np.ndarray
+    retain: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    forgotten: np.ndarray | None
+
+
+def set_indices(inputs: dict[str, Any], train_labels: np.ndarray, test_labels: np.ndarray) -> SetIndices:
+    """The sets that a node's inputs describe."""
+    index = warm.node_split(torch.from_numpy(train_labels.astype(np.int64)), inputs)
+    forget, retain, held = (part.numpy() for part in index)
     if inputs["scenario"] != "class":
-        return SetPredictions(forget, retain, test, held)
+        return SetIndices(forget, retain, held, np.arange(len(test_labels)), None)
     # published protocol: the forgotten class leaves test and validation too
     gone = int(inputs["amount"])
-    staying, staying_held = (part.select(part.labels != gone) for part in (test, held))
-    return SetPredictions(forget, retain, staying, staying_held, test.select(test.labels == gone))
+    staying, forgotten = np.flatnonzero(test_labels != gone), np.flatnonzero(test_labels == gone)
+    return SetIndices(forget, retain, held[train_labels[held] != gone], staying, forgotten)
 
 
 def of_source(*reads: Source) -> list[str]:
@@ -84,7 +121,7 @@ def select(node: Node, _place: Place, store: Store) -> Result:
         raise BadInput("every trial of this cell failed")
     best = min(candidates, key=lambda c: (deciding_gap(c, node), c.evaluation))
     chosen = found[best.evaluation]
-    figures = chosen.figures(of_source("predictions", "weights", "training"))
+    figures = chosen.figures(of_source("predictions", "margins", "weights", "training"))
     figures |= _beside_retrain(chosen, retrain, store)
     row = (
         figure_fields(figures)

@@ -6,6 +6,7 @@ from core.train import OnEpoch
 from tasks.record import EpochFact
 
 PREDICTIONS = "predictions.npz"
+MARGINS = "margins.npz"
 
 
 class Result(NamedTuple):

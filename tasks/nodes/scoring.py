@@ -13,9 +13,9 @@ from core.metrics import METRICS, OUTPUTS, measure
 from tasks.job import Place
 from tasks.node import Node, make_node
 from tasks.nodes import warm
-from tasks.nodes.measuring import outputs_of, set_predictions
+from tasks.nodes.measuring import outputs_of, set_margins, set_predictions
 from tasks.nodes.provenance import COORDINATES
-from tasks.nodes.result import PREDICTIONS, Result
+from tasks.nodes.result import MARGINS, PREDICTIONS, Result
 from tasks.record import Record, figure_fields
 from tasks.store import Corrupt, Manifest, Store
 
@@ -70,6 +70,8 @@ def _files(name: str, row: Record, store: Store, manifest: Manifests) -> list[Ke
     model, reads = str(row.model), METRICS[name].reads
     if reads == "predictions":
         return [Kept(model, PREDICTIONS)]
+    if reads == "margins":
+        return [Kept(model, PREDICTIONS), Kept(model, MARGINS)]
     if reads == "outputs":
         return [Kept(model, OUTPUTS), Kept(_retrain(row, manifest), OUTPUTS)]
     if reads == "weights":
@@ -82,6 +84,8 @@ def _evidence(name: str, row: Record, store: Store) -> tuple[Any, ...]:
     model, reads = str(row.model), METRICS[name].reads
     if reads == "predictions":
         return (set_predictions(_node(row.key, store), store),)
+    if reads == "margins":
+        return (set_margins(_node(row.key, store), store),)
     if reads == "outputs":
         return outputs_of(model, store), outputs_of(_retrain(row, store.manifest), store)
     if reads == "weights":

@@ -19,7 +19,7 @@ from core.unlearn import METHODS, Participant, Problem, RetrainParams, Shared, T
 from tasks.job import Place
 from tasks.node import Node, whole_trial
 from tasks.nodes import heartbeat, warm
-from tasks.nodes.result import PREDICTIONS, Curve, Result
+from tasks.nodes.result import MARGINS, PREDICTIONS, Curve, Result
 from tasks.nodes.unfinished import Partial
 from tasks.record import figure_fields
 from tasks.store import Store
@@ -179,17 +179,26 @@ def _model_result(
     faults = quant.quantizer_faults(model)
     if faults:
         raise Diverged("; ".join(f"quantizer {name}: {why}" for name, why in sorted(faults.items())[:3]))
-    seen = {
-        "train": predictions.predict(model, data.train, data.transform),
-        "test": predictions.predict(model, data.test, data.transform),
-    }
-    if not all(np.isfinite(p.confidence).all() for p in seen.values()):
-        raise Diverged("the model's probabilities are not finite")
-    files = {checkpoint.WEIGHTS: checkpoint.pack(model), PREDICTIONS: predictions.pack(seen)}
+    files = {checkpoint.WEIGHTS: checkpoint.pack(model), **predicted_files(model, data)}
     row: dict[str, Any] = {"seconds": seconds, "curve": curve.facts}
     if forward is not plain:
         row["versions"] = f"torch {torch.__version__}, compiled"
     return Result(files, {}, row)
+
+
+def predicted_files(model: nn.Module, data: warm.DeviceData) -> dict[str, bytes]:
+    """What a model says about every image, in the files that evaluations and scores read."""
+    parts = {"train": data.train, "test": data.test}
+    found = {
+        name: predictions.predict_with_margins(model, images, data.transform)
+        for name, images in parts.items()
+    }
+    if not all(np.isfinite(seen.confidence).all() for seen, _ in found.values()):
+        raise Diverged("the model's probabilities are not finite")
+    return {
+        PREDICTIONS: predictions.pack({name: seen for name, (seen, _) in found.items()}),
+        MARGINS: predictions.pack_margins({name: margins for name, (_, margins) in found.items()}),
+    }
 
 
 def node_data(node: Node, place: Place, store: Store) -> warm.DeviceData:

@@ -51,6 +51,7 @@ def _of_codes(at: Cell) -> str:
 # by what a metric reads: the lines that have it
 _ROLES: dict[Source, tuple[Role, ...]] = {
     "predictions": ("original", "reference", "method"),
+    "margins": ("original", "reference", "method"),
     "training": ("reference", "method"),
     "outputs": ("method",),
     "weights": ("method",),

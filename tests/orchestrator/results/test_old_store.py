@@ -51,6 +51,18 @@ def test_nothing_is_left_to_do(old_store, capsys):
     assert sorted((old_store / "manifests").iterdir()) == before
 
 
+def test_margins_that_it_never_had_are_told_in_a_line_for_each_model(old_store, capsys):
+    assert grid.main(["score", "--store", str(old_store), "--only", "margin_auc"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    evaluated = [row for row in load_results(str(old_store)).to_dicts() if row["kind"] == "evaluate"]
+    assert "nothing left to score" in said
+    for row in evaluated:
+        assert (
+            f"margin_auc: 1 row stays without it: margins.npz of node {row['model'][:12]} was never written"
+            in said
+        )
+
+
 def test_a_model_opens(old_store):
     rows = load_results(str(old_store)).to_dicts()
     selected = next(row for row in rows if row["kind"] == "select")

@@ -25,7 +25,7 @@ from tasks.nodes.dispatch import run_node
 from tasks.record import SCHEMA_VERSION, Record, to_parquet
 from tasks.store.store import Store
 
-ATTACK = ("mia_auc", "mia_auc_low", "mia_auc_high", "mia_tpr", "mia_separation", "mia_swing")
+ATTACK = ("mia_auc", "mia_auc_low", "mia_auc_high", "mia_tpr", "margin_auc", "mia_separation", "mia_swing")
 
 
 def confidence(seen) -> float:
@@ -96,7 +96,7 @@ def test_an_older_store_gets_the_same_figures_without_training(store, finished_s
     assert all(set(values) == {None} for values in figures(older, *ATTACK).values())
     before = older.finished()
     evaluations = [row for row in read_rows(older)[0] if row["kind"] == "evaluate"]
-    assert score(older, capsys) == {"computed": 4 * len(evaluations), "lacking": {}, "failed": {}}
+    assert score(older, capsys) == {"computed": 5 * len(evaluations), "lacking": {}, "failed": {}}
     assert figures(older, *ATTACK) == figures(Store(str(finished_store)), *ATTACK)
     own = [row for row in read_rows(older)[0] if row["key"] not in before]
     assert {row["kind"] for row in own} == {"score"}
