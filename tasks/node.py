@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["data", "original", "retrain", "trial", "evaluate", "search", "select", "score"]
+Kind = Literal["data", "original", "retrain", "trial", "evaluate", "search", "select", "score", "audit"]
 
 # A stage's revision is part of its nodes' keys: raise it when a code change makes old results incomparable.
 # (A method has a revision of its own, in core.unlearn.)
@@ -18,6 +18,7 @@ REVISIONS: dict[Kind, int] = {
     "search": 1,
     "select": 1,
     "score": 1,
+    "audit": 1,
 }
 
 # Nodes that train run on accelerator slots, the others are short CPU work.
@@ -59,6 +60,8 @@ class Node:
         ]
         method = self.label or (None if self.kind in ("original", "retrain") else i.get("method"))
         parts += [method, i.get("metric"), i.get("tried"), f"to epoch {i['until']}" if "until" in i else None]
+        if "shadow" in i:
+            parts.append(f"shadow {i['shadow']['number']}")
         seed = i.get("seed")
         return " ".join(str(p) for p in parts if p not in (None, "")) + (
             "" if seed is None else f" seed {seed}"

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 
 from core.errors import BadInput
 
-# 2 has step_drift, 3 epochs and peak_memory, 4 ef and distances, 5 scores and scored; older rows still read
-SCHEMA_VERSION = 5
+# 2 has step_drift, 3 epochs and peak_memory, 4 ef and distances, 5 scores and scored, 6 shadow; older rows still read
+SCHEMA_VERSION = 6
 
 
 class Newer(BadInput):
@@ -22,7 +22,7 @@ class Newer(BadInput):
 
 
 def refuse_newer(version: object, where: str) -> None:
-    """Raises Newer for a schema version beyond ours, such as 6 where this is 5."""
+    """Raises Newer for a schema version beyond ours, such as 7 where this is 6."""
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise Newer(
             f"{where} was written by a newer unlearn-grid (row schema {version}, this one reads up to "
@@ -69,7 +69,9 @@ class Record(BaseModel):
     keeps warm included. gpu_share: share (0-1) of that GPU's memory the node was held to; below 1 others may have
     worked on it at the same time, and its seconds are those of a shared GPU. model: the node an evaluation
     looked at. selected, reference: evaluations. scores: figures of metrics without a field here, which came to
-    `core.metrics.METRICS` later or from outside. scored: of a score, the evaluation or selection that it is about.
+    `core.metrics.METRICS` later or from outside; of an audit, everything it measured, with floors. scored: of a score,
+    the evaluation or selection that it is about. shadow: the number of a model that an audit alone is about; its other
+    coordinates are those of the problem that is audited.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -118,6 +120,7 @@ class Record(BaseModel):
     selected: str | None = None
     reference: str | None = None
     scored: str | None = None
+    shadow: int | None = None
     scores: list[Score] | None = None
     candidates: list[Candidate] | None = None
     curve: list[EpochFact] | None = None
@@ -147,6 +150,7 @@ _TEXT, _REAL, _WHOLE = pa.string(), pa.float64(), pa.int64()
 _TYPES: dict[str, pa.DataType] = {
     "schema_version": _WHOLE,
     "seed": _WHOLE,
+    "shadow": _WHOLE,
     "forget_count": _WHOLE,
     "retain_count": _WHOLE,
     "test_count": _WHOLE,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Scenario as Scenario,
         Split as Split,
         pool_indices as pool_indices,
+        shadow_split as shadow_split,
         split as split,
     )
 else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -48,6 +49,48 @@ def split(labels: Tensor, scenario: Scenario, amount: float, seed: int, validati
             f"{scenario} forgetting of {amount} leaves {len(forget)} images to forget, {len(retain)} to retain"
         )
     return Split(*(torch.from_numpy(np.sort(part)) for part in (forget, retain, held)))
+
+
+def shadow_split(labels: Tensor, amount: float, seed: int, validation: float, number: int) -> Split:
+    """The split of one shadow model in an audit of random forgetting: another pool, and another forget set.
+
+    What is audited are the images that the problem itself forgets, `split(labels, "random", amount, seed)`. A shadow
+    trains on some of them and forgets those; the others are in none of its three sets. Shadow 0 has none, 1 and 2 one
+    half each of a random division, 3 and 4 of another, and so on: with the problem's own models, which have all, each
+    image is inside exactly half of 2, 4, 6, … models. The forget set is filled up from the retained images to the share
+    `amount` of the shadow's pool; half of them, or as many as are left over, are never taken, so that shadows have
+    retained images in common. Validation images are the problem's.
+
+    Args:
+        labels, amount, seed, validation: of the problem, see `split`.
+        number: of the shadow; what is drawn depends on nothing but it and the problem.
+
+    Raises BadInput as `split` does.
+    """
+    own = split(labels, "random", amount, seed, validation)
+    audited, retained = own.forget.numpy(), own.retain.numpy()
+    inside = _inside(audited, seed, number)
+    most = max(len(retained) // 2, round(amount * len(retained)))
+    spare = np.random.RandomState(_drawn(seed, "spare")).permutation(retained)[:most]
+    wanted = max(1, round(amount * (len(retained) + len(inside)))) - len(inside)
+    rng = np.random.RandomState(_drawn(seed, f"shadow {number}"))
+    forget = np.concatenate([inside, rng.permutation(spare)[: max(0, wanted)]])
+    retain = np.setdiff1d(retained, forget)
+    return Split(torch.from_numpy(np.sort(forget)), torch.from_numpy(retain), own.validation)
+
+
+def _inside(audited: np.ndarray, seed: int, number: int) -> np.ndarray:
+    """The audited images that a shadow trains on."""
+    if number == 0:
+        return audited[:0]
+    pair, second = divmod(number - 1, 2)
+    order = np.random.RandomState(_drawn(seed, f"pair {pair}")).permutation(audited)
+    return order[len(order) // 2 :] if second else order[: len(order) // 2]
+
+
+def _drawn(seed: int, what: str) -> int:
+    """The seed of a draw of its own."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{what}".encode()).digest()[:4], "big")
 
 
 def pool_indices(labels: Tensor, validation: float, seed: int) -> Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from core.door import door
 
 if TYPE_CHECKING:
-    from core.metrics import outputs as outputs, predictions as predictions
+    from core.metrics import audit as audit, outputs as outputs, predictions as predictions
     from core.metrics.gap import FIGURES as FIGURES, average_gap as average_gap
     from core.metrics.grad_cam import activation_maps as activation_maps
     from core.metrics.metric import (

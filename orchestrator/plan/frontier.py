@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from enum import Enum
 
 from orchestrator.plan.grid_plan import Plan
-from tasks import TRAINING, Node
+from tasks import TRAINING, Kind, Node
 
 _Entry = tuple[float, str]  # (minus the expected seconds, key): a heap's smallest entry is the longest node
 
@@ -20,6 +20,10 @@ class State(Enum):
     BLOCKED = "blocked"  # cannot run because something it reads failed
 
 
+_NEEDED: dict[Kind, int] = {
+    "select": 1,
+    "audit": 3,
+}  # parents without which there is nothing, beside any other
 _SETTLED = frozenset({State.DONE, State.FAILED, State.BLOCKED})
 
 
@@ -31,7 +35,8 @@ class Frontier:
     """The states of a plan's nodes, and the ready ones by what they need.
 
     A selection waits for all its trials but needs only one of them, beside Retrain's evaluation: a failed
-    trial leaves a gap in a search, not a hole in the table. Every other node needs all its parents.
+    trial leaves a gap in a search, not a hole in the table. An audit, too, does with fewer shadows. Every other node
+    needs all its parents.
     """
 
     def __init__(
@@ -158,8 +163,8 @@ class Frontier:
         """All parents are settled: the node is ready or can never run."""
         node = self.plan.nodes[key]
         good = [self.state[parent] is State.DONE for parent in node.parents]
-        runnable = good[0] and any(good[1:]) if node.kind == "select" else all(good)
-        if not runnable:
+        needed = _NEEDED.get(node.kind, len(good))
+        if not all(good[:needed]) or (needed < len(good) and not any(good[needed:])):
             self._settle(key, State.BLOCKED)
             return
         if node.kind == "search":

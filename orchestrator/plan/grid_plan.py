@@ -3,16 +3,18 @@
 import gc
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from core.sources import method_source, sources_of
 from core.unlearn import METHODS, Space
+from orchestrator.plan.audit_nodes import CLASS_WISE, audit_node, shadow_inputs, shadow_trial
 from orchestrator.plan.trial_nodes import AXES, Search, evaluation
-from orchestrator.spec import GridSpec, base_name, hook_label, inapplicable, node_params
+from orchestrator.spec import GridSpec, base_name, hook_label, inapplicable, node_params, titles
 from tasks import Kind, Node, make_node
 
 
@@ -41,6 +43,7 @@ class Plan:
     hooked: like originals, for those whose training a method took part in; their `method` is original and the
     setting, such as original:mnemonic.
     left_out: methods of the grid that cannot forget what a problem asks for, with the reason in one line.
+    audits: the audit of each audited cell, the original's too. unaudited: problems without one, with the reason.
     searches: the select node that reads each search node. What a search comes to is not in the plan before it
     has, see `orchestrator.plan.expansion`.
     spaces: what is searched, by method's label and network.
@@ -51,16 +54,20 @@ class Plan:
     originals: dict[Cell, str] = field(default_factory=dict)
     hooked: dict[Cell, str] = field(default_factory=dict)
     left_out: dict[Cell, str] = field(default_factory=dict)
+    audits: dict[Cell, str] = field(default_factory=dict)
+    unaudited: dict[Cell, str] = field(default_factory=dict)
     searches: dict[str, str] = field(default_factory=dict)
     spaces: dict[tuple[str, str], Space] = field(default_factory=dict)
 
     @property
     def omissions(self) -> list[str]:
-        """A line for each reason for which methods have no cell, with their names."""
+        """A line for each reason for which methods have no cell or problems no audit, with their names."""
         found: dict[str, dict[str, None]] = {}
         for cell, why in self.left_out.items():
             found.setdefault(why, {})[cell.method] = None
-        return [f"{', '.join(methods)} left out: {why}" for why, methods in found.items()]
+        for cell, why in self.unaudited.items():
+            found.setdefault(why, {})[f"audit of {titles.scenario(cell.scenario, cell.amount)}"] = None
+        return [f"{', '.join(names)} left out: {why}" for why, names in found.items()]
 
     def counts(self) -> dict[str, int]:
         """Number of nodes of each kind."""
@@ -122,6 +129,9 @@ def _plan(spec: GridSpec) -> Plan:
             builder = _Builder(spec, settings, plan, dataset, arch, quant.label, seed)
             for scenario, amount in _scenarios(spec):
                 builder.add_problem(scenario, amount)
+            if seed in spec.audited_seeds:
+                for scenario, amount in _scenarios(spec):
+                    builder.add_audit(scenario, amount)
     return plan
 
 
@@ -149,7 +159,8 @@ def _carved(spec: GridSpec) -> dict[str, Any]:
 class _Builder:
     """Adds the nodes of one dataset × network × quantization × seed to a plan.
 
-    settings: what is given of a method, by its label and the data set.
+    settings: what is given of a method, by its label and the data set. shadow: inputs of a shadow of an audit, whose
+    nodes these then are.
     """
 
     def __init__(
@@ -161,6 +172,7 @@ class _Builder:
         arch: str,
         quant: str,
         seed: int,
+        shadow: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.spec, self.settings, self.plan = spec, settings, plan
         self.data = self._keep(data_node(spec, dataset))
@@ -175,6 +187,7 @@ class _Builder:
             "seed": seed,
             "validation": spec.validation,
             **sources_of({"dataset": dataset, "arch": arch, "quant": quant}),
+            **shadow,
         }
         training: dict[str, Any] = {
             "method": "original",
@@ -190,9 +203,7 @@ class _Builder:
     def add_problem(self, scenario: str, amount: float) -> None:
         """Retrain, every method's trials, their evaluations and selections, for one forget set."""
         base = self.base | {"scenario": scenario, "amount": amount}
-        training = self._method("retrain", node_params(self.spec.retrain_params()))
-        retrain = self._add("retrain", (self.data.key,), base | training | self.pretrained)
-        reference = self._keep(evaluation(retrain))
+        reference = self._keep(evaluation(self._retrain(base)))
         at = Cell(**{name: base[name] for name in Cell._fields[:-1]}, method="retrain")
         if "retrain" in self.spec.methods:
             self.plan.cells[at] = reference.key
@@ -205,6 +216,54 @@ class _Builder:
                 self.plan.left_out[at._replace(method=label)] = why
             elif label != "retrain":
                 self.plan.cells[at._replace(method=label)] = self._search(label, base, reference).key
+
+    def _retrain(self, base: dict[str, Any]) -> Node:
+        training = self._method("retrain", node_params(self.spec.retrain_params()))
+        return self._add("retrain", (self.data.key,), base | training | self.pretrained)
+
+    def add_audit(self, scenario: str, amount: float) -> None:
+        """The shadows of one problem, and an audit of the original and of every method."""
+        base = self.base | {"scenario": scenario, "amount": amount}
+        at = Cell(**{axis: base[axis] for axis in Cell._fields[:-1]}, method="retrain")
+        if scenario == "class":
+            self.plan.unaudited[at] = CLASS_WISE
+            return
+        shadows = [
+            _Builder(
+                self.spec, self.settings, self.plan, base["dataset"], base["arch"], base["quant"], base["seed"],
+                shadow_inputs(amount, number),
+            )
+            for number in range(self.spec.audit.models - 1)
+        ]  # fmt: skip
+        retrains = [
+            shadow._retrain(shadow.base | {"scenario": scenario, "amount": amount}) for shadow in shadows
+        ]
+        unlearned = {titles.ORIGINAL: [shadow.original.key for shadow in shadows]}
+        for label in (label for label in self.spec.methods if at._replace(method=label) in self.plan.cells):
+            if label != "retrain":
+                select = self.plan.cells[at._replace(method=label)]
+                unlearned[label] = [shadow._unlearn(label, scenario, amount, select) for shadow in shadows]
+        retrain = self._retrain(base).key
+        for label, models in unlearned.items():
+            own = self._audited_models(label, base, retrain)
+            pairs = list(zip((node.key for node in retrains), models, strict=True))
+            node = self._keep(audit_node(base, label, own, pairs, self.spec.audit_attacks))
+            self.plan.audits[at._replace(method=label)] = node.key
+
+    def _audited_models(self, label: str, base: dict[str, Any], retrain: str) -> tuple[str, str, str]:
+        """What holds the model that is audited, its original, and Retrain."""
+        if label == titles.ORIGINAL:
+            return self.original.key, self.original.key, retrain
+        params, _ = self.settings(label, base["dataset"])
+        cell = Cell(**{axis: base[axis] for axis in Cell._fields[:-1]}, method=label)
+        return self.plan.cells[cell], self._original(base_name(label), params, base).key, retrain
+
+    def _unlearn(self, label: str, scenario: str, amount: float, select: str) -> str:
+        """The trial of a method on this shadow's original, with what the cell's selection chooses."""
+        base = self.base | {"scenario": scenario, "amount": amount}
+        params, _ = self.settings(label, base["dataset"])
+        original = self._original(base_name(label), params, base)
+        return self._keep(shadow_trial(base, label, params, self.data.key, original.key, select)).key
 
     def _search(self, label: str, base: dict[str, Any], reference: Node) -> Node:
         """The trials of one cell and the node that chooses among them."""
@@ -251,6 +310,8 @@ class _Builder:
         label = f"original:{hook_label(method, setting)}"
         inputs = self.base | self.training | {"hook": hook}
         original = self._keep(make_node("original", (self.data.key,), inputs, label))
+        if "shadow" in base:
+            return original
         measured = self._keep(evaluation(original, base | {"method": label, "params": None}))
         at = Cell(**{axis: base[axis] for axis in Cell._fields[:-1]}, method=label)
         self.plan.hooked[at] = measured.key

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from core.errors import BadInput
+from core.metrics.audit import ATTACKS, all_scores
 
 
 def listed(value: object) -> object:
@@ -114,6 +115,37 @@ class SearchSpec(Part):
     first_epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 2
     reduction: Annotated[int, Field(ge=2, le=1_000)] = 2
     ranges: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class AuditSpec(Part):
+    """Whether networks really forgot, see `core.metrics.audit`.
+
+    models: so many unlearned and retrained models of each method, the cell's own among them; even, 0 for no audit.
+    attacks: all unless named. seeds: whose cells are audited, the grid's first unless named.
+    """
+
+    models: Annotated[int, Field(ge=0, le=10_000)] = 0
+    attacks: Annotated[tuple[Text, ...], BeforeValidator(listed), AfterValidator(once)] = ()
+    seeds: Seeds = ()
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        names = self.attacks or tuple(ATTACKS)
+        all_scores(names)
+        if not self.models and (self.attacks or self.seeds):
+            raise BadInput("an audit needs models: set audit.models=16")
+        if self.models % 2:
+            raise BadInput(
+                f"audit.models={self.models}: every image is in for one model of a pair; set audit.models="
+                f"{self.models + 1}"
+            )
+        for name in names if self.models else ():
+            if self.models < ATTACKS[name].least:
+                raise BadInput(
+                    f"audit.models={self.models}: {name} needs at least {ATTACKS[name].least}; set "
+                    f"audit.models={ATTACKS[name].least}, or audit.attacks without it"
+                )
+        return self
 
 
 class TrackingSpec(Part):

@@ -10,11 +10,13 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 
 from core.data import dataset_info
 from core.errors import BadInput, unknown
+from core.metrics.audit import ATTACKS
 from core.models import model_info
 from core.quant import QuantSpec
 from core.unlearn import METHODS, RetrainParams, Space
 from orchestrator.spec.class_names import class_numbers
 from orchestrator.spec.fields import (
+    AuditSpec,
     DataSpec,
     LimitSpec,
     Names,
@@ -46,6 +48,7 @@ from orchestrator.spec.validation import one_line, valid
 
 __all__ = [
     "PAPER_METHODS",
+    "AuditSpec",
     "DataSpec",
     "GridSpec",
     "LimitSpec",
@@ -121,6 +124,7 @@ class GridSpec(Part):
     params: dict[str, dict[str, Any]] = Field(default_factory=dict)
     data: DataSpec = DataSpec()
     search: SearchSpec = SearchSpec()
+    audit: AuditSpec = AuditSpec()
     tracking: TrackingSpec = TrackingSpec()
     resources: ResourceSpec = ResourceSpec()
     needs_gpu: bool = False
@@ -173,6 +177,7 @@ class GridSpec(Part):
         self._check_split()
         self._check_params()
         self._check_ranges()
+        self._check_audit()
         return self
 
     def _check_scenarios(self) -> None:
@@ -220,6 +225,28 @@ class GridSpec(Part):
             raise BadInput(
                 "validation=0 contradicts select_on=validation; hold images out, or set select_on=test"
             )
+
+    def _check_audit(self) -> None:
+        for seed in self.audit.seeds:
+            if seed not in self.seeds:
+                raise BadInput(
+                    f"audit.seeds: {unknown('seed of this grid', str(seed), map(str, self.seeds))}"
+                )
+        if self.audit.models and self.splits == "mismatched":
+            raise BadInput(
+                "split=mismatched contradicts audit.models: a tenth of what is forgotten was never learned; "
+                "set split=one"
+            )
+
+    @property
+    def audited_seeds(self) -> tuple[int, ...]:
+        """The seeds whose cells are audited; none without an audit."""
+        return (self.audit.seeds or self.seeds[:1]) if self.audit.models else ()
+
+    @property
+    def audit_attacks(self) -> tuple[str, ...]:
+        """The attacks of an audit, all unless some are named."""
+        return self.audit.attacks or tuple(ATTACKS)
 
     def _check_params(self) -> None:
         if "retrain" in self.params:

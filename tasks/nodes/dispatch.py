@@ -11,6 +11,7 @@ from core.train import keep_freed_memory
 from tasks.job import Job, Place
 from tasks.node import TRAINING, Kind, Node
 from tasks.nodes import warm
+from tasks.nodes.auditing import audit
 from tasks.nodes.heartbeat import Heartbeat
 from tasks.nodes.measuring import evaluate, select
 from tasks.nodes.provenance import base_record, now
@@ -28,6 +29,7 @@ _FUNCTIONS: dict[Kind, Callable[[Node, Place, Store], Result]] = {
     "evaluate": evaluate,
     "select": select,
     "score": score,
+    "audit": audit,
 }
 
 

@@ -37,6 +37,7 @@ def base_record(job: Job) -> Record:
         code_revision=job.place.code_revision,
         hardware=hardware_of(device if job.place.device == "auto" else job.place.device),
         versions=f"torch {torch.__version__}",
+        shadow=inputs["shadow"]["number"] if "shadow" in inputs else None,
         **{name: inputs[name] for name in COORDINATES if name in inputs},
     )
 

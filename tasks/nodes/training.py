@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -40,12 +42,12 @@ def prepare_data(node: Node, place: Place, _store: Store) -> Result:
 def train_original(node: Node, place: Place, store: Store) -> Result:
     """Trains on the whole pool: everything but the validation share.
 
-    With `split_seed` the pool is that seed's, as published, and what is forgotten later is in part not in it.
-    With `hook` a method takes part, and what it keeps becomes a file beside the weights. With `weights` it starts
-    from the file of that SHA-256.
+    A `shadow` has a pool of its own. With `split_seed` the pool is that seed's, as published, and what is forgotten
+    later is in part not in it. With `hook` a method takes part, and what it keeps becomes a file beside the weights.
+    With `weights` it starts from the file of that SHA-256.
     """
     data, inputs = node_data(node, place, store), node.inputs
-    pool = pool_indices(data.train.labels, inputs["validation"], inputs.get("split_seed", inputs["seed"]))
+    pool = _pool(data.train.labels, inputs)
     images = data.train.select(pool)
     params = RetrainParams(**node.inputs["params"])
     curve = Curve(heartbeat.current().epoch)
@@ -74,6 +76,14 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     if part is not None:
         result.files[warm.KEPT] = checkpoint.pack_tensors(part.kept())
     return result
+
+
+def _pool(labels: Tensor, inputs: dict[str, Any]) -> Tensor:
+    """What an original is trained on, sorted indices."""
+    if "shadow" in inputs:
+        parts = warm.node_split(labels, inputs)
+        return torch.cat([parts.forget, parts.retain]).sort().values
+    return pool_indices(labels, inputs["validation"], inputs.get("split_seed", inputs["seed"]))
 
 
 def _callbacks(
@@ -114,15 +124,35 @@ def train_retrain(node: Node, place: Place, store: Store) -> Result:
 def run_trial(node: Node, place: Place, store: Store) -> Result:
     """Applies a method with one set of hyper-parameters to the original.
 
-    Of a part of a trial (`until`) the state stays, for the part that goes on from it, but no weights or outputs.
+    Of a part of a trial (`until`) the state stays, for the part that goes on from it, but no weights or outputs. A
+    shadow takes the hyper-parameters that its cell's selection, a third parent, has chosen.
     """
     data = node_data(node, place, store)
+    if "shadow" in node.inputs:
+        return _shadow_trial(_as_chosen(node, store), place, data, store)
     original, kept = warm.original_model(place, node.parents[1], node.inputs, data.classes)
     partial = Partial(store, whole_trial(node), place.checkpoint_epochs, node.inputs.get("until"))
     result = _unlearn(node, place, data, original, partial, kept)
     if partial.until is not None:
         del result.files[checkpoint.WEIGHTS], result.files[OUTPUTS]
     return result
+
+
+def _shadow_trial(node: Node, place: Place, data: warm.DeviceData, store: Store) -> Result:
+    original, kept = warm.original_model(place, node.parents[1], node.inputs, data.classes)
+    result = _unlearn(node, place, data, original, Partial(store, node.key, place.checkpoint_epochs), kept)
+    return result._replace(row=result.row | _chosen_row(node))
+
+
+def _chosen_row(node: Node) -> dict[str, Any]:
+    return {"params": json.dumps(node.inputs["params"], sort_keys=True), "tried": node.inputs["tried"]}
+
+
+def _as_chosen(node: Node, store: Store) -> Node:
+    """A shadow's trial with the hyper-parameters of its cell's selection among its inputs."""
+    chosen = store.manifest(node.parents[2]).record
+    inputs = node.inputs | {"params": json.loads(chosen.params or "{}"), "tried": chosen.tried}
+    return replace(node, inputs=inputs)
 
 
 def _unlearn(
@@ -158,8 +188,13 @@ def _unlearn(
     unlearned, seconds = partial.clock.timed(lambda: method.run(problem, params, generator, curve.add))
     seconds += partial.spent + shared.saved
     result = _model_result(unlearned, data, seconds, curve, problem.callbacks.forward)
-    sets = {"forget": problem.forget, "retain": problem.retain, "test": _remaining(data.test, inputs)}
-    result.files[OUTPUTS] = outputs.pack(outputs.sampled(unlearned, sets, data.transform))
+    if "shadow" in inputs:
+        del result.files[
+            checkpoint.WEIGHTS
+        ]  # an audit reads what it says about images, and nobody anything else
+    else:
+        sets = {"forget": problem.forget, "retain": problem.retain, "test": _remaining(data.test, inputs)}
+        result.files[OUTPUTS] = outputs.pack(outputs.sampled(unlearned, sets, data.transform))
     result.row["epochs"] = partial.until or inputs["params"].get("epochs")
     if node.kind == "trial":
         result.row.update(figure_fields(measure("weights", model, unlearned)))
@@ -217,6 +252,8 @@ def _check_digest(node: Node, data: warm.DeviceData, expected: str) -> None:
 
 
 def node_generator(inputs: dict[str, object], role: str) -> torch.Generator:
-    """A CPU generator seeded by the node's seed and role, so that roles draw independent numbers."""
-    digest = hashlib.sha256(f"{inputs['seed']}/{role}".encode()).digest()
+    """A CPU generator seeded by the node's seed, shadow and role, so that all of them draw independent numbers."""
+    shadow = inputs.get("shadow")
+    who = f"{inputs['seed']}/shadow {shadow['number']}" if isinstance(shadow, dict) else f"{inputs['seed']}"
+    digest = hashlib.sha256(f"{who}/{role}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))

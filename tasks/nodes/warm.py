@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core import checkpoint, models
-from core.data import Images, Limit, Scenario, Split, Transform, load, split
+from core.data import Images, Limit, Scenario, Split, Transform, load, shadow_split, split
 from core.errors import BadInput
 from core.lazy import Tensor, nn, torch
 from core.models import check_digest
@@ -93,7 +93,10 @@ def _device_data(
 
 
 def node_split(labels: Tensor, inputs: dict[str, Any]) -> Split:
-    """The split that a node's inputs describe."""
+    """The split that a node's inputs describe: a problem's, or that of a shadow in its audit."""
+    if "shadow" in inputs:
+        shadow = inputs["shadow"]
+        return shadow_split(labels, shadow["amount"], inputs["seed"], inputs["validation"], shadow["number"])
     scenario: Scenario = inputs["scenario"]
     return split(labels, scenario, inputs["amount"], inputs["seed"], inputs["validation"])
 

@@ -16,7 +16,7 @@ from orchestrator.plan.expansion import expected
 from orchestrator.spec import ORIGINAL, LimitSpec, base_name
 from tasks import TRAINING, Node
 
-_SHORT: dict[str, float] = {"data": 2.0, "select": 0.05}  # seconds
+_SHORT: dict[str, float] = {"data": 2.0, "select": 0.05, "audit": 10.0}  # seconds
 
 
 def passes(method: str, params: Mapping[str, Any], forget: float, retain: float) -> float:

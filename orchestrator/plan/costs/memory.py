@@ -6,7 +6,18 @@ import math
 from tasks import TRAINING, Node
 
 _WITHOUT = frozenset(
-    {"amount", "epochs", "method_revision", "params", "scenario", "seed", "split_seed", "tried", "until"}
+    {
+        "amount",
+        "epochs",
+        "method_revision",
+        "params",
+        "scenario",
+        "seed",
+        "shadow",
+        "split_seed",
+        "tried",
+        "until",
+    }
 )
 
 

@@ -95,6 +95,8 @@ def with_searches(plan: Plan, done: Collection[str]) -> Plan:
         last = _put_parts(nodes, plan.nodes[key])
         reference = plan.nodes[select].parents[0]
         nodes[select] = replace(plan.nodes[select], parents=(reference, *last))
+    for key in [key for key, node in nodes.items() if node.kind == "audit" or "shadow" in node.inputs]:
+        nodes[key] = nodes.pop(key)  # behind the selections that they read
     return replace(plan, nodes=nodes)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from core.data.splits import pool_indices, split, validation_indices
+from core.data.splits import pool_indices, shadow_split, split, validation_indices
 from core.errors import BadInput
 
 CIFAR10 = torch.arange(50_000) % 10
@@ -146,3 +146,46 @@ def test_a_split_with_an_empty_part_is_bad_input(labels, scenario, amount):
 def test_holding_everything_back_is_bad_input():
     with pytest.raises(BadInput):
         split(torch.arange(20) % 2, "random", 0.5, seed=2, validation=1.0)
+
+
+# --- shadows of an audit
+
+SHADOWS = range(7)  # with the problem's own models eight
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.3, 0.5, 0.7])
+def test_each_audited_image_is_inside_half_of_the_models(ratio):
+    labels = CIFAR10[:2000]
+    own = split(labels, "random", ratio, seed=3)
+    audited = own.forget
+    shadows = [shadow_split(labels, ratio, 3, 0.1, number) for number in SHADOWS]
+    inside = [torch.isin(audited, found.forget) for found in shadows]
+    assert (1 + torch.stack(inside).sum(0) == 4).all()
+    assert all(not torch.isin(audited, found.retain).any() for found in shadows)
+    assert not inside[0].any()
+    assert all((inside[k] ^ inside[k + 1]).all() for k in (1, 3, 5))
+    assert any((inside[1] != inside[k]).any() for k in (3, 4))
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.3, 0.5, 0.7])
+def test_a_shadow_forgets_the_same_share_of_its_own_pool(ratio):
+    labels = CIFAR10[:2000]
+    own = split(labels, "random", ratio, seed=3)
+    for number in SHADOWS:
+        found = shadow_split(labels, ratio, 3, 0.1, number)
+        assert len(found.forget) == round(ratio * (len(found.forget) + len(found.retain)))
+        assert torch.equal(found.validation, own.validation)
+        assert set(found.retain.tolist()) <= set(own.retain.tolist())
+        assert all(torch.equal(part, part.unique()) for part in found)
+
+
+def test_shadows_have_retained_images_in_common_and_depend_on_their_number_alone():
+    labels = CIFAR10[:2000]
+    shadows = [shadow_split(labels, 0.3, 3, 0.1, number) for number in range(15)]
+    common = set.intersection(*(set(found.retain.tolist()) for found in shadows))
+    assert len(common) >= 0.5 * len(split(labels, "random", 0.3, seed=3).retain) - 1
+    again = shadow_split(labels, 0.3, 3, 0.1, 14)
+    assert torch.equal(again.forget, shadows[14].forget)
+    assert not torch.equal(shadows[13].forget, shadows[14].forget)
+    other = shadow_split(labels, 0.3, 4, 0.1, 14)
+    assert not torch.equal(other.forget, again.forget)
