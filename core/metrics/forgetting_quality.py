@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from core.errors import BadInput
-from core.metrics.populations import sides
+from core.metrics.many_models import sides
 
 CAP = 50.0  # ε of an image that tells every model apart
 NARROW = 0.01  # one side's range within the other's below which ε is the cap, as published

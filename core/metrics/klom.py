@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import BadInput
-from core.metrics.populations import sides
+from core.metrics.many_models import sides
 
 LARGEST = 100.0  # of a margin, either way
 FLOOR = 1e-5  # the least probability of an oracle's bin that unlearned models fall into

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from core.metrics.populations import log_normal, same_images, side, sides
+from core.metrics.many_models import log_normal, same_images, side, sides
 
 
 def online(target_N: Any, in_MN: Any, out_MN: Any, fixed_variance: bool = False) -> np.ndarray:

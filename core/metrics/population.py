@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import BadInput
-from core.metrics.populations import side
+from core.metrics.many_models import side
 
 
 def population(target_N: Any, unseen_P: Any) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import BadInput
-from core.metrics.populations import same_images, side
+from core.metrics.many_models import same_images, side
 
 
 def rmia(

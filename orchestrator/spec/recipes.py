@@ -5,7 +5,7 @@ from collections.abc import Callable
 from core.unlearn import METHODS
 from orchestrator.spec.document_grids import DOCUMENT_GRIDS
 from orchestrator.spec.paper_grids import PAPER_GRIDS
-from orchestrator.spec.specification import DataSpec, GridSpec, LimitSpec, SearchSpec
+from orchestrator.spec.specification import AuditSpec, DataSpec, GridSpec, LimitSpec, SearchSpec
 
 
 def digits() -> GridSpec:
@@ -47,6 +47,28 @@ def cifar10_small() -> GridSpec:
         params={"all": {"batch_size": 64}},
         data=DataSpec(limit=LimitSpec(train=3000, test=2000), augment=False),
         search=SearchSpec(trials=5),
+    )
+
+
+def audit_small() -> GridSpec:
+    """An audit of five methods by 16 models each, on a LeNet 4w4a and 1,000 CIFAR-10 images.
+
+    Minutes on two CPU cores. No augmentation and many epochs, so that the original memorises: 270 images are
+    forgotten.
+    """
+    return GridSpec(
+        recipe="audit_small",
+        datasets=("cifar10",),
+        archs=("lenet",),
+        quantizers=("4w4a",),
+        ratios=(0.3,),
+        methods=("retrain", "ft", "ga", "rl", "salun", "qmul"),
+        original={"epochs": 40, "batch_size": 32},
+        retrain={"epochs": 40},
+        params={"all": {"batch_size": 32}},
+        data=DataSpec(limit=LimitSpec(train=1000, test=1000), augment=False),
+        search=SearchSpec(trials=3),
+        audit=AuditSpec(models=16),
     )
 
 
@@ -156,6 +178,7 @@ def _switched(name: str) -> list[str]:
 RECIPES: dict[str, Callable[[], GridSpec]] = {
     "digits": digits,
     "cifar10_small": cifar10_small,
+    "audit_small": audit_small,
     "fidelity": fidelity,
     "full": full,
     "cross_table": cross_table,

@@ -279,8 +279,3 @@ def check_models(models: int, names: Collection[str]) -> None:
     for name in names:
         if models < ATTACKS[name].least:
             raise BadInput(f"{name} needs at least {ATTACKS[name].least} models, there are {models}")
-
-
-def fewest(names: Collection[str]) -> int:
-    """The models that all the named attacks can do with."""
-    return max(ATTACKS[name].least for name in names)

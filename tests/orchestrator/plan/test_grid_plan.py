@@ -34,6 +34,7 @@ def changed(spec, **fields):
         ("figure4", 8, 1, 1),
         ("full", 192, 8, 24),
         ("fidelity", 3 * 35, 3, 3),
+        ("audit_small", 6, 16, 16),
         ("cross_table", 2 * (len(METHODS) - 3), 4, 2),  # amnesiac has an original of its own
         ("cross_table_class", 2 * len(METHODS), 6, 2),  # and mnemonic, whose fine-tuning takes any
         ("mnemonic_table", 2 * 2 * 6 * 3, 2 * 2 * 2 * 3, 2 * 2 * 3),
