@@ -158,7 +158,7 @@ def _evenly(values: np.ndarray, most: int) -> np.ndarray:
 
 def _columns(found: audits.Audit) -> dict[str, float]:
     """Each score, and beside it its floor with the interval's ends."""
-    columns = {}
+    columns: dict[str, float] = {}
     for name, reading in found.readings.items():
         columns |= {
             name: reading.value,
@@ -186,7 +186,7 @@ def _packed(
         arrays["u_lira"] = found.samples["u_lira"][0]
     for name, samples in found.samples.items():
         if audits.ATTACKS[name].roc:
-            arrays[f"roc_{name}"] = audits.curve(*samples, points=_CURVE)
+            arrays[f"roc_{name}"] = audits.curve(samples[0], samples[1], _CURVE)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()

@@ -57,9 +57,9 @@ def set_predictions(node: Node, store: Store) -> SetPredictions:
     parts = _predictions(node, store)
     train, test = parts["train"], parts["test"]
     at = set_indices(node.inputs, train.labels, test.labels)
-    on_train = (train.select(part) for part in (at.forget, at.retain))
+    forget, retain, held = (train.select(part) for part in (at.forget, at.retain, at.validation))
     forgotten = None if at.forgotten is None else test.select(at.forgotten)
-    return SetPredictions(*on_train, test.select(at.test), train.select(at.validation), forgotten)
+    return SetPredictions(forget, retain, test.select(at.test), held, forgotten)
 
 
 def set_margins(node: Node, store: Store) -> SetMargins:
