@@ -13,7 +13,8 @@ import yaml
 
 from core.metrics import FIGURES, METRICS
 from orchestrator.plan import Plan
-from orchestrator.report import csv_files, markdown
+from orchestrator.report import audits, csv_files, markdown
+from orchestrator.report.audit_images import audit_pictures
 from orchestrator.report.comparison import (
     HEADINGS,
     KEY as AGAINST_KEY,
@@ -94,8 +95,13 @@ def write_report(
         "against": against,
         "against_markdown": against_markdown(against) if against else "",
     }
+    audited = audits.audit_tables(spec, plan, found.rows)
+    page["audit"] = [(table, audit_pictures(table, store)) for table in audited]
+    page["audit_markdown"] = audits.audits_markdown(audited)
     _put_data(store, spec, found)
-    latex = latex_tables(spec, found.tables, text.layouts_latex(spec.recipe, turned))
+    more = [*text.layouts_latex(spec.recipe, turned), *audits.audits_latex(audited)]
+    latex = latex_tables(spec, found.tables, more)
+    _put_or_remove(store, "report/audit.csv", audits.audits_csv(audited) if audited else None)
     store.put("report/tables.tex", latex.encode())
     _put_or_remove(store, "report/layouts.csv", text.layouts_csv(turned) if turned else None)
     _put_or_remove(store, "report/against.csv", against_csv(against) if against else None)
@@ -205,6 +211,7 @@ def _template(name: str) -> "Template":
     environment.globals |= {
         "FIGURES": FIGURES,
         "METRICS": METRICS,
+        "audits": audits,
         "COMPARED": published.COMPARED,
         "markdown": markdown,
         "quotable": quotable,

@@ -9,6 +9,7 @@ from core.door import door
 
 if TYPE_CHECKING:
     from tasks.nodes import warm as warm
+    from tasks.nodes.auditing import AUDIT as AUDIT
     from tasks.nodes.failures import attempt as attempt, failed as failed
     from tasks.nodes.folders import data_folders as data_folders
     from tasks.nodes.measuring import candidate as candidate, deciding_gap as deciding_gap

@@ -26,6 +26,7 @@ AUDIT = "audit.npz"  # what an audit found of each image, and its ROC curves
 MODELS = "audit_models"  # the score that says how many models of either kind there were
 _ATTACKED = 1000  # images of a side that the attack of ToW-MIA learns from and is asked about, at most
 _CURVE = 200  # points of a ROC curve
+_PICTURES = 30  # images whose pictures are kept: more than the ten most exposed, among which some are alike
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def audit(node: Node, place: Place, store: Store) -> Result:
     )
     found = audits.audited(evidence, node.inputs["attacks"], np.random.default_rng(node.inputs["seed"]))
     before = _said(original, node.inputs, store, place)
-    files = {AUDIT: _packed(found, evidence, own.at.forget, before.margins["train"][own.at.forget])}
+    of_images = _of_images(found, evidence, own.at.forget, before.margins["train"][own.at.forget])
+    of_images |= _pictures(of_images, store.nodes([original])[original].inputs, place)
+    files = {AUDIT: _packed(of_images)}
     scores = [Score(name=name, value=value) for name, value in _columns(found).items()]
     scores.append(Score(name=MODELS, value=evidence.models))
     row = {"model": chosen, "scores": scores, "forget_count": len(own.at.forget)}
@@ -169,9 +172,9 @@ def _columns(found: audits.Audit) -> dict[str, float]:
     return columns
 
 
-def _packed(
+def _of_images(
     found: audits.Audit, evidence: audits.Evidence, audited: np.ndarray, original: np.ndarray
-) -> bytes:
+) -> dict[str, Any]:
     """Of each audited image its position, its margins and how exposed it is; ROC curves by attack."""
     within, out = audits.halves(evidence.subject.forget, evidence.retrain.forget, evidence.inside)
     arrays: dict[str, Any] = {
@@ -187,6 +190,21 @@ def _packed(
     for name, samples in found.samples.items():
         if audits.ATTACKS[name].roc:
             arrays[f"roc_{name}"] = audits.curve(samples[0], samples[1], _CURVE)
+    return arrays
+
+
+def _pictures(of_images: dict[str, Any], inputs: dict[str, Any], place: Place) -> dict[str, Any]:
+    """The images that are most exposed, uint8 CHW, with their positions; nothing where this machine has no images."""
+    exposed = of_images.get("u_lira", np.abs(of_images["unlearned_median"] - of_images["retrained_median"]))
+    most = of_images["image"][np.argsort(-exposed, kind="stable")[:_PICTURES]]
+    try:
+        data = warm.device_data(replace(place, device="cpu"), inputs)
+    except BadInput:
+        return {}
+    return {"pictured": most, "pictures": data.train.pixels[torch.from_numpy(most)].numpy()}
+
+
+def _packed(arrays: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
