@@ -73,6 +73,13 @@ Workers = Annotated[
 ]
 Port = Annotated[int | None, typer.Option(help="with ui: where it listens, on this machine alone")]
 Charts = Annotated[bool, typer.Option("--charts", help="with report: every chart as SVG, PNG and PDF, too")]
+Thumbnails = Annotated[
+    bool | None,
+    typer.Option(
+        "--thumbnails/--no-thumbnails",
+        help="a few forgotten images in the report's page; unless said, of published data sets alone",
+    ),
+]
 Against = Annotated[
     str | None,
     typer.Option("--against", help="with report: another store, to see what moved", metavar="STORE"),
@@ -112,6 +119,7 @@ def grid(
     against: Against = None,
     hardware: Hardware = None,
     only: Only = None,
+    thumbnails: Thumbnails = None,
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
     from orchestrator.cli import Options, open_grid, verbs
@@ -126,6 +134,8 @@ def grid(
         raise BadInput(f"--hardware belongs to plan, not to {verb}: plan --hardware {hardware}")
     if only and verb != "score":
         raise BadInput(f"--only belongs to score, not to {verb}: score --only {only}")
+    if thumbnails is not None and verb not in ("run", "report"):
+        raise BadInput(f"--thumbnails and --no-thumbnails belong to run and report, not to {verb}")
     options = Options(
         executor,
         resume,
@@ -140,6 +150,7 @@ def grid(
         against,
         hardware,
         tuple(filter(None, (only or "").split(","))),
+        thumbnails,
     )
     spec, opened = open_grid(verb, recipe, spec_file, overrides or [], store)
     raise typer.Exit(verbs.VERBS[verb](spec, opened, options, Console()))

@@ -56,7 +56,7 @@ class Node:
             i.get("arch"),
             i.get("quant"),
             i.get("scenario"),
-            i.get("amount"),
+            f"{i['amount']:g}" if "amount" in i else None,
         ]
         method = self.label or (None if self.kind in ("original", "retrain") else i.get("method"))
         parts += [method, i.get("metric"), i.get("tried"), f"to epoch {i['until']}" if "until" in i else None]

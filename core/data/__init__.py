@@ -15,7 +15,10 @@ if TYPE_CHECKING:
         DatasetInfo as DatasetInfo,
         dataset_info as dataset_info,
     )
-    from core.data.content import content_digest as content_digest
+    from core.data.content import (
+        content_digest as content_digest,
+        decoded_training as decoded_training,
+    )
     from core.data.dataset import Dataset as Dataset, Limit as Limit, load as load
     from core.data.loader import (
         Batch as Batch,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
         pool_indices as pool_indices,
         shadow_split as shadow_split,
         split as split,
+        split_indices as split_indices,
     )
 else:
     __getattr__, __dir__, __all__ = door(__name__, __file__)

@@ -49,6 +49,11 @@ def cached(
         raise BadInput(f"the data cache {folder} cannot be written ({error}); name another folder") from error
 
 
+def held(folder: Path, name: str, identity: Mapping[str, Any]) -> tuple[Arrays, str] | None:
+    """What the cache holds, as `cached` gives it; None where it would have to be decoded."""
+    return _opened(folder / f"{name}-{_fingerprint(identity)}")
+
+
 def recorded_digest(folder: Path, name: str, identity: Mapping[str, Any]) -> str | None:
     """The SHA-256 that an entry's manifest gives, without a look at the arrays; None if there is no such entry."""
     try:

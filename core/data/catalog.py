@@ -33,6 +33,11 @@ from core.registry import Registry
 
 # data sets of one's own: the word before the colon, and the reader of what lies under the name after it
 OWN: dict[str, Callable[[str], Source]] = {"folder": ImageFolder, "table": ParquetTable, "npz": NpzArchive}
+_LIES = {
+    "folder": "the folder flowers under the data root",
+    "table": "the Parquet files in the folder flowers under the data root",
+    "npz": "the file flowers.npz under the data root",
+}
 OWN_PIXELS = 64
 _OWN = re.compile(r"(?P<kind>[a-z]+):(?P<name>[^./\\:\s][^/\\:]*)(:(?P<pixels>[0-9]{1,4}))?")
 _SIDES = range(8, 513)  # pixels that such images may be brought to
@@ -221,7 +226,7 @@ def dataset_info(name: str) -> DatasetInfo:
     pixels = int(found["pixels"] or OWN_PIXELS) if found else 0
     if found is None or pixels not in _SIDES or not _is_file_name(found["name"]):
         raise BadInput(
-            f"dataset {name!r:.80}: write {kind}:NAME, such as {kind}:flowers, a folder under the data root, for images"
+            f"dataset {name!r:.80}: write {kind}:NAME, such as {kind}:flowers for {_LIES[kind]}, for images"
             f" of {OWN_PIXELS} px, or {kind}:NAME:PIXELS for {_SIDES[0]} to {_SIDES[-1]} px"
         )
     return DatasetInfo(

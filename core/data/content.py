@@ -1,11 +1,13 @@
-"""Which images lie under a data root, as a digest, before any of them is needed: what keys of results follow."""
+"""Which images lie under a data root: their digest, which keys of results follow, and those that are decoded."""
 
 from functools import partial
 from pathlib import Path
 
-from core.data.cache import cached, recorded_digest
+from core.data.cache import cached, held, recorded_digest
 from core.data.catalog import dataset_info
 from core.data.locate import decoded, identity, lying
+from core.data.readers import Images, Labels
+from core.data.subset import stratified
 from core.errors import BadInput
 
 
@@ -31,3 +33,32 @@ def content_digest(
     except (BadInput, OSError):
         return None  # whoever needs the images says what is wrong with them
     return found
+
+
+def decoded_training(
+    name: str,
+    root: Path,
+    cache: Path,
+    digest: str,
+    *,
+    keep: int | None = None,
+    test_share: float | None = None,
+) -> tuple[Images, Labels] | None:
+    """The training images (N, 3, H, W) and labels that `load` gives, without torch and without decoding anything.
+
+    digest: of the data set that is meant. keep: as `Limit.train`. None unless those very images lie here decoded.
+    """
+    info = dataset_info(name)
+    try:
+        here = lying(info, root)
+        about = identity(info, *here, root, test_share) if here else None
+    except (BadInput, OSError):
+        return None
+    found = held(cache, name, about) if about and recorded_digest(cache, name, about) == digest else None
+    if found is None:
+        return None
+    images, labels = found[0].train_images, found[0].train_labels
+    if keep is None or keep >= len(labels):
+        return images, labels
+    kept = stratified(labels, keep, (0, 0))
+    return images[kept], labels[kept]

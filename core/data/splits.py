@@ -39,16 +39,23 @@ def split(labels: Tensor, scenario: Scenario, amount: float, seed: int, validati
 
     Raises BadInput for a ratio outside (0, 1), a class that is not there, or an empty part.
     """
-    labels_N = labels.cpu().numpy()
-    pool = pool_indices(labels, validation, seed).numpy()
-    held = np.setdiff1d(np.arange(len(labels_N)), pool)
-    forget = _forget_indices(labels_N, pool, scenario, amount, seed)
+    parts = split_indices(labels.cpu().numpy(), scenario, amount, seed, validation)
+    return Split(*map(torch.from_numpy, parts))
+
+
+def split_indices(
+    labels_N: np.ndarray, scenario: Scenario, amount: float, seed: int, validation: float = 0.1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`split` on arrays, for whoever shows images without torch; the same arguments, parts and errors."""
+    held = np.sort(_held(labels_N, validation, seed))
+    pool = np.setdiff1d(np.arange(len(labels_N)), held)
+    forget = np.sort(_forget_indices(labels_N, pool, scenario, amount, seed))
     retain = np.setdiff1d(pool, forget)
     if len(forget) == 0 or len(retain) == 0:
         raise BadInput(
             f"{scenario} forgetting of {amount} leaves {len(forget)} images to forget, {len(retain)} to retain"
         )
-    return Split(*(torch.from_numpy(np.sort(part)) for part in (forget, retain, held)))
+    return forget, retain, held
 
 
 def shadow_split(labels: Tensor, amount: float, seed: int, validation: float, number: int) -> Split:
@@ -95,19 +102,22 @@ def _drawn(seed: int, what: str) -> int:
 
 def pool_indices(labels: Tensor, validation: float, seed: int) -> Tensor:
     """Sorted indices that training may see, int64: everything but the validation share."""
-    held = validation_indices(labels, validation, seed).numpy()
+    held = _held(labels.cpu().numpy(), validation, seed)
     return torch.from_numpy(np.setdiff1d(np.arange(len(labels)), held))
 
 
 def validation_indices(labels: Tensor, share: float, seed: int) -> Tensor:
     """Indices kept from training and unlearning alike, int64: the share of each class, rounded down."""
-    labels_N = labels.cpu().numpy()
+    return torch.from_numpy(_held(labels.cpu().numpy(), share, seed))
+
+
+def _held(labels_N: np.ndarray, share: float, seed: int) -> np.ndarray:
     rng = np.random.RandomState(seed)
     drawn = [np.empty(0, dtype=np.int64)]
     for label in np.unique(labels_N):
         members = np.flatnonzero(labels_N == label)
         drawn.append(rng.choice(members, int(share * len(members)), replace=False))
-    return torch.from_numpy(np.concatenate(drawn))
+    return np.concatenate(drawn)
 
 
 def _forget_indices(

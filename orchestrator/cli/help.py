@@ -54,10 +54,10 @@ VERBS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 
 _EVERYWHERE = ("--recipe", "--spec", "--set", "--store", "--json")
 _OWN: dict[str, tuple[str, ...]] = {
-    "run": ("--executor", "--resume", "--retry-failed", "--budget", "--allow-cpu", "--share"),
+    "run": ("--executor", "--resume", "--retry-failed", "--budget", "--allow-cpu", "--share", "--thumbnails"),
     "plan": ("--hardware", "--workers", "--allow-cpu"),
     "status": ("--allow-cpu",),
-    "report": ("--against", "--charts"),
+    "report": ("--against", "--charts", "--thumbnails"),
     "ui": ("--port",),
 }
 _FIGURES = (

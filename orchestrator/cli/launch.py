@@ -222,7 +222,8 @@ def _finish(
     """Writes the report, prints the table and where to look; returns the exit code."""
     found = read_grid(store, spec, grid)
     summary.warnings += data_remarks(store, grid)
-    files = report_files(spec, grid, store, [*warnings, *summary.warnings], found)
+    said = [*warnings, *summary.warnings]
+    files = report_files(spec, grid, store, said, found, thumbnails=options.thumbnails)
     code = FAILED if summary.failed else 0
     if options.as_json:
         facts = {

@@ -22,3 +22,4 @@ class Options:
     against: str | None = None
     hardware: str | None = None
     only: tuple[str, ...] = ()
+    thumbnails: bool | None = None

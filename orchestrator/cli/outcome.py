@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator import report
 from orchestrator.plan import Plan
 from orchestrator.spec import GridSpec
+from orchestrator.tracking import run_pages
 from tasks import Record
 from tasks.store import Store, nearby
 
@@ -92,9 +93,14 @@ def report_files(
     warnings: list[str],
     found: GridContents,
     against: GridDifferences | None = None,
+    *,
+    thumbnails: bool | None = None,
 ) -> str:
     """Writes the report; returns where its page lies, or what is missing to write one."""
+    runs = run_pages(spec, store)
     try:
-        return report.write_report(store, spec, grid, warnings, found, against).html
+        return report.write_report(
+            store, spec, grid, warnings, found, against, thumbnails=thumbnails, runs=runs
+        ).html
     except ModuleNotFoundError as error:
         return f"needs {error.name}: run `report --store {store.uri}` where it is installed"

@@ -2,15 +2,16 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import yaml
 
+from core.checkpoint import WEIGHTS
 from core.metrics import FIGURES, METRICS
 from orchestrator.plan import Plan
 from orchestrator.report import audits, csv_files, markdown
@@ -36,6 +37,7 @@ from orchestrator.report.sentence import quotable
 from orchestrator.report.tables import Table
 from orchestrator.report.tabulation import build_tables
 from orchestrator.report.terminal_tables import print_tables
+from orchestrator.report.thumbnails import galleries
 from orchestrator.report.trials import EvaluatedTrial
 from orchestrator.results import Entry, Row, as_table, compressed, groups, notice, wide_schema
 from orchestrator.spec import GridSpec, titles
@@ -81,15 +83,21 @@ def write_report(
     warnings: Sequence[str] = (),
     found: GridContents | None = None,
     against: GridDifferences | None = None,
+    *,
+    thumbnails: bool | None = None,
+    runs: Mapping[str, str] | None = None,
 ) -> ReportFiles:
     """Writes index.html, report.md and the data files to report/, from what was found, or else the store holds now.
 
     results.parquet has every row of the store, and a column more: superseded_by, for a row that an older revision
-    made the key of the node that takes its place. against: another grid that stands in the report too.
+    made the key of the node that takes its place. against: another grid that stands in the report too. thumbnails: of
+    forgotten images, see `orchestrator.report.thumbnails`. runs: pages in MLflow by key.
     """
     found = found or read_grid(store, spec, plan)
     turned = pivots(spec.recipe, found.tables)
     page = _page(store, spec, plan, found) | {
+        "galleries": galleries(store, spec, plan, found.tables, found.entries, thumbnails),
+        "keys": [_keys(table, found.entries, runs or {}) for table in found.tables],
         "pivots": turned,
         "warnings": [clean(line) for line in (*plan.omissions, *warnings, *found.repairs)],
         "against": against,
@@ -121,6 +129,8 @@ def _page(store: Store, spec: GridSpec, plan: Plan, found: GridContents) -> dict
     failures = failures_of(store, plan, rows)
     return {
         "recipe": spec.recipe,
+        "local": store.local,
+        "weights": WEIGHTS,
         "heading": heading(spec),
         "origin": origin(spec),
         "trials": [(table.title, _trials(table, found.trials)) for table in found.tables],
@@ -130,7 +140,6 @@ def _page(store: Store, spec: GridSpec, plan: Plan, found: GridContents) -> dict
         "failure_groups": by_kind(failures),
         "charts": make_charts(found),
         "scripts": scripts(),
-        "keys": [(table.title, _keys(table, found.entries)) for table in found.tables],
         "older": groups(found.older),
         "older_count": len(found.older),
         "older_notice": notice(found.older),
@@ -163,11 +172,29 @@ def _trials(table: Table, tried: Iterable[EvaluatedTrial]) -> list[EvaluatedTria
     return [trial for trial in tried if trial.cell._replace(seed=0, method="") == at]
 
 
-def _keys(table: Table, entries: Iterable[Entry]) -> list[tuple[str, int, str, str, str]]:
-    """Method, seed, keys of the node that holds its figures, the selected evaluation and the model, of a table."""
+class Kept(NamedTuple):
+    """What a cell left: keys of its figures' node and of the chosen evaluation and model, and its page in MLflow."""
+
+    method: str
+    seed: int
+    key: str
+    selected: str
+    model: str
+    run: str
+
+
+def _keys(table: Table, entries: Iterable[Entry], runs: Mapping[str, str]) -> list[Kept]:
+    """What each cell of a table left, method by method."""
     at = table.at._replace(seed=0, method="")
     return [
-        (titles.title(e.cell.method), e.cell.seed, e.key, e.row["selected"] or "", e.row["model"] or "")
+        Kept(
+            titles.title(e.cell.method),
+            e.cell.seed,
+            e.key,
+            e.row["selected"] or "",
+            e.row["model"] or "",
+            runs.get(e.key, ""),
+        )
         for e in entries
         if e.row and e.cell._replace(seed=0, method="") == at
     ]

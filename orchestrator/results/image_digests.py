@@ -38,9 +38,12 @@ def _bound(spec: GridSpec, digests: dict[str, str]) -> GridSpec:
 
 def _digest(store: Store, spec: GridSpec, name: str, *, afresh: bool) -> str | None:
     """What goes into the keys; None where the name alone is in them, as in older stores."""
-    by_name, given = _seen(store, _bound(spec, {}), name), spec.data.digests.get(name)
-    if not afresh and (given or by_name):
+    given = spec.data.digests.get(name)
+    if given and not afresh:
         return given
+    by_name = _seen(store, _bound(spec, {}), name)
+    if by_name and not afresh:
+        return None
     now = _now(spec, name, decode=afresh)
     digest = now or given or _last(store, name)
     return None if digest == by_name else digest
@@ -72,9 +75,17 @@ def other_images(store: Store, spec: GridSpec, plan: Plan, finished: set[str]) -
     return [line for name in spec.datasets for line in _lines(store, spec, plan, finished, name)]
 
 
+def _results_of(store: Store, spec: GridSpec, finished: set[str], name: str) -> str | None:
+    """The digest of the images that the grid's results are of; where its keys hold one, no file is read for it."""
+    given = spec.data.digests.get(name)
+    if given is None:
+        return _seen(store, spec, name)
+    return given if data_node(spec, name).key in finished else None
+
+
 def _lines(store: Store, spec: GridSpec, plan: Plan, finished: set[str], name: str) -> Iterator[str]:
     root, _ = data_folders_of(spec)
-    mine, now = _seen(store, spec, name), _now(spec, name, decode=False)
+    mine, now = _results_of(store, spec, finished, name), _now(spec, name, decode=False)
     if mine and now and mine != now:
         yield (
             f"{name}: the results here are of other images (digest {mine[:_DIGITS]}) than those that lie under {root}"

@@ -9,6 +9,7 @@ from core.door import door
 
 if TYPE_CHECKING:
     from orchestrator.spec import titles as titles
+    from orchestrator.spec.class_names import class_name as class_name
     from orchestrator.spec.colours import Style as Style, colour_of as colour_of, styles as styles
     from orchestrator.spec.fields import LimitSpec as LimitSpec
     from orchestrator.spec.labels import (

@@ -25,6 +25,12 @@ CLASS_NAMES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+def class_name(dataset: str, number: int) -> str | None:
+    """What the publisher calls a class, in words; None where nobody knows here."""
+    names = CLASS_NAMES.get(dataset, ())
+    return names[number].replace("_", " ") if number < len(names) else None
+
+
 def class_numbers(classes: Sequence[Any], datasets: Sequence[str]) -> list[Any]:
     """The classes with a number in the place of every name; what is no name stays as it is.
 

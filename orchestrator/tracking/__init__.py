@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from core.door import door
 
 if TYPE_CHECKING:
+    from orchestrator.tracking.addresses import run_pages as run_pages
     from orchestrator.tracking.client import cells as cells, is_server as is_server, quiet as quiet
     from orchestrator.tracking.mirror import (
         Mirror as Mirror,

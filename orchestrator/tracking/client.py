@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
+from orchestrator.tracking.registry import log_model, register
 from orchestrator.tracking.run_values import Point
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ PAGE = 200  # runs read in one call: a server takes 6 ms for each, and may be bu
 LANES = 8  # runs written to a server at a time: of a call's 55 ms to one with several workers, 45 are waiting
 PARENT = "mlflow.parentRunId"
 RESCORED = "rescored"  # the tag that names the metrics which scores added to a finished run
-LAYOUT = {"mirror": "4"}  # the tag of runs as this code writes them; others are written anew
+LAYOUT = {"mirror": "5"}  # the tag of runs as this code writes them; others are written anew
 
 # A server that is down must cost seconds; nothing calls home; no address is printed into the progress display.
 _DEFAULTS = {
@@ -82,6 +83,7 @@ class Tracker:
         # nothing to wait for on the way to a database, and one in a file lets one writer in at a time
         self.lanes = LANES if is_server(uri) else 1
         self.runs: dict[str, Run] = {}
+        self._registers = self._logs = True  # models, until MLflow refuses one
         self._used: set[Data] = set()
         self._first_use = Lock()
         self._adopt(only)
@@ -174,6 +176,14 @@ class Tracker:
         """Adds text files to a run, in the place of those of the same name."""
         for name, text in files.items():
             self._client.log_text(run.id, text, name)
+
+    def keep_model(self, run: Run, name: str, source: str, tags: Mapping[str, str]) -> None:
+        """Registers what a run chose, else logs it as the run's model; by reference, and not where neither can be."""
+        said = {**tags, "weights": source}
+        if self._registers and not register(self._client, run.id, name, source, said):
+            self._registers = False
+        if not self._registers and self._logs:
+            self._logs = log_model(self._client, self._experiment, run.id, name, said)
 
     def end(self, run: Run, failure: str | None, time: int | None) -> None:
         """Marks a run finished or failed."""

@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from core.metrics import FIGURES, METRICS
-from orchestrator.plan import Plan
+from orchestrator.plan import Cell, Plan
 from orchestrator.results import measured_rows, record_of
 from orchestrator.spec import GridSpec, colour_of
 from orchestrator.tracking import run_values
 from orchestrator.tracking.artifacts import cell_files
 from orchestrator.tracking.client import PARENT, RESCORED, Run, Tracker, is_server, quiet
 from orchestrator.tracking.notes import NOTE, data_entity, run_note
+from orchestrator.tracking.registry import model_name, source_of
 from orchestrator.tracking.rows import Rows, cell_of, data_of, evaluations, problem_of, references
 from orchestrator.tracking.views import about
 from tasks import Node, Record
@@ -218,6 +219,7 @@ class Mirror:
             found = run_values.gaps(trial, reference) if trial else {}
             kept = trial.model if trial and (chosen or self.spec.keep == "all") else None
             tags = {"selected": str(chosen).lower()} | run_values.checkpoint(self.store.uri, kept)
+            tags |= run_values.trial_colour(node.inputs["method"], chosen=chosen)
             gaps = found | {"ag": c.ag, "ag_validation": c.ag_validation}
             note = run_note(self.spec, self.plan.nodes[c.evaluation], self.store.uri, tags.get("checkpoint"))
             self._verdicts[c.evaluation] = gaps, tags | {NOTE: note}
@@ -291,6 +293,11 @@ class Mirror:
         images = self._rows.data(data.key)
         if images is not None:
             tracker.use(run, data_entity(data, images))
+        if node.kind == "select" and record.model:
+            cell = Cell(*(node.inputs[axis] for axis in Cell._fields))
+            said = {"node_key": node.key, "seed": str(cell.seed), "ag": f"{record.ag:.4g}"}
+            source = source_of(self.store.uri, record.model)
+            tracker.keep_model(run, model_name(self.spec.recipe, cell), source, said)
         if not tracker.files:
             return
         found = [self._rows.find(c.evaluation) for c in record.candidates or ()]

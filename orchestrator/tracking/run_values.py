@@ -6,7 +6,7 @@ from typing import Any
 
 from core.checkpoint import WEIGHTS
 from core.metrics import FIGURES, METRICS, average_gap, columns
-from orchestrator.spec import GridSpec, titles
+from orchestrator.spec import GridSpec, colour_of, titles
 from tasks import Node, Record
 
 _BESIDE = (
@@ -24,6 +24,16 @@ _FAILURE = ("error_kind", "error_message", "log")
 Point = tuple[str, float, int]  # name, value, step
 VALUE_LIMIT = 500  # characters, which every MLflow takes for a parameter or tag
 COLOUR = "mlflow.runColor"  # of a run's marks and lines in the UI's charts
+
+
+_PALE = 0.65  # share of white in the colour of a trial that was not chosen
+
+
+def trial_colour(method: str, *, chosen: bool) -> dict[str, str]:
+    """The tag of a trial's colour once its cell has chosen: the method's own, pale for those that were not."""
+    parts = (int(colour_of(method)[at : at + 2], 16) for at in (1, 3, 5))
+    pale = "#" + "".join(f"{round(part + (255 - part) * _PALE):02x}" for part in parts)
+    return {COLOUR: colour_of(method) if chosen else pale}
 
 
 def run_name(spec: GridSpec, node: Node) -> str:

@@ -46,10 +46,10 @@ _AG, _LR, _RTE = (
     {"key": "ag", "type": "METRIC"}, {"key": "lr", "type": "PARAM"}, {"key": "seconds", "type": "METRIC"},
 )  # fmt: skip
 _CHARTS = [
+    _scatter("AG over lr", _LR, _AG),
     _chart(
         "PARALLEL", "lr and gaps", selectedParams=["lr"], selectedMetrics=[*_GAPS, "ag"], showAllRuns=True
     ),
-    _scatter("AG over lr", _LR, _AG),
     _scatter("AG over run time (seconds)", _RTE, _AG),
     _line("loss", "epoch/loss"),
     _line("RA on a sample", "epoch/retain_accuracy"),
@@ -86,6 +86,11 @@ def page(address: str, experiment: str, view: str, charts: bool = False) -> str:
     """The address of the experiment's runs in one of VIEWS, as a table or as charts."""
     mode = "&compareRunsMode=CHART" if charts else ""
     return f"{address}/#/experiments/{experiment}/runs?{_TRAINING}&viewStateShareKey={view}{mode}"
+
+
+def run_page(address: str, experiment: str, run: str) -> str:
+    """The address of one run."""
+    return f"{address}/#/experiments/{experiment}/runs/{run}?{_TRAINING}"
 
 
 def compare_page(address: str, experiment: str, runs: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         base_record as base_record,
         now as now,
     )
+    from tasks.nodes.result import PREDICTIONS as PREDICTIONS
     from tasks.nodes.scoring import lacking_files as lacking_files, score_node as score_node
     from tasks.nodes.training import node_data as node_data
 else:

@@ -141,7 +141,7 @@ class Fake:
         return {"retain_count": 50000, "test_count": 10000}
 
     def _model(self, node: Node) -> dict:
-        names = ("loss", "lr", *MEASURED.get(node.inputs["method"], ()))
+        names = ("loss", "lr", "retain_accuracy", *MEASURED.get(node.inputs["method"], ()))
         facts = [
             EpochFact(epoch=e, name=n, value=share(node.key, f"{n}{e}"))
             for e in range(self.curve)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestrator.report.charts.by_method import ag_chart, metric_chart, time_chart
-from orchestrator.report.charts.epochs import loss_chart
+from orchestrator.report.charts.epochs import accuracy_chart, loss_chart
 from orchestrator.report.charts.gradient_norms import norms_chart, weights_chart
 from orchestrator.report.charts.option_series import options_chart
 from orchestrator.report.charts.overview import overview_chart
@@ -31,6 +31,7 @@ _FIRST: dict[str, Callable[[], Chart]] = {
 _LAST: dict[str, Callable[[], Chart]] = {
     "time": time_chart,
     "losses": loss_chart,
+    "accuracies": accuracy_chart,
     "norms": norms_chart,
     "weights": weights_chart,
 }

@@ -71,7 +71,7 @@ def problem_data(
         "trials": [_trial(trial) for trial in tried],
         "seeds": [_seed(entry, entry.row) for entry in entries if entry.row],
         "lines": with_front([_line(line, entries) for line in table.lines if line.count]),
-        "losses": [row for entry in entries for row in _losses(entry, rows)],
+        "curves": [row for entry in entries for row in _curve(entry, rows)],
         "epochs": [row for entry in entries for row in _epochs(entry, rows)],
         "retrain": [_mean(retrains)] if retrains else [],
         "floor": _floor(table),
@@ -166,14 +166,14 @@ def _beaten(line: dict[str, Any], others: Rows) -> bool:
     return any(ag <= here[0] and seconds <= here[1] and (ag, seconds) != here for ag, seconds in there)
 
 
-def _losses(entry: Entry, rows: Mapping[str, Row]) -> Rows:
-    """The loss of each epoch of the trial that was selected."""
+def _curve(entry: Entry, rows: Mapping[str, Row]) -> Rows:
+    """The charted facts of each epoch of the trial that was selected; no loss that has no logarithm."""
     model = rows.get(entry.row["model"]) if entry.row and _role(entry.cell.method) == "method" else None
     at = {"method": titles.title(entry.cell.method), "seed": entry.cell.seed}
     return [
-        at | {"epoch": fact["epoch"] + 1, "loss": _digits(fact["value"])}
+        at | {"epoch": fact["epoch"] + 1, "fact": fact["name"], "value": _digits(fact["value"])}
         for fact in (model or {}).get("curve") or ()
-        if fact["name"] == "loss" and fact["value"] > 0
+        if fact["name"] == "retain_accuracy" or (fact["name"] == "loss" and fact["value"] > 0)
     ]
 
 

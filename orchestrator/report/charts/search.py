@@ -1,11 +1,13 @@
 """Figures of every trial against what was searched: the learning rate, and each other hyper-parameter by itself."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
 from orchestrator.report.charts.parts import (
+    FLOOR,
     GAP_TITLE,
     NO_TRIALS,
     PANEL,
@@ -21,35 +23,38 @@ from orchestrator.report.charts.parts import (
     colour,
     dash,
     faded,
-    gap_axis,
-    gap_scale,
+    gap_y,
     log_axis,
     picked,
     rows,
     shape,
     tip,
 )
-from orchestrator.spec import titles
+from orchestrator.spec import Style, titles
 
 WIDTH, GUTTER = 1000, 40  # pixels of a file; the page fits panels to its own width
 MAIN = "lr"  # the hyper-parameter that most methods search
 PARTS = ("fa", "ra", "ta", "mia")
 MARKED = (
-    "Every trial is a mark; lines go through the means over seeds. Filled: selected. Ringed: selected at an end of its"
-    " range. AG's axis is even up to about 1 and logarithmic beyond."
+    "Lines go through the means over seeds. Filled: selected. Ringed: selected at an end of its range. Where gaps lie"
+    " far apart, AG's axis is logarithmic beyond 1."
 )
 # a trial's state, and the size, filling and opacity of its mark
-STATES = (("part", 16, False, 0.5), ("trial", 42, False, 0.8), ("selected", 85, True, 1.0))
+SELECTED = ("selected", 85, True, 1.0)
+STATES = (("part", 16, False, 0.5), ("trial", 42, False, 0.8), SELECTED)
+SMALL, ACROSS = 150, 4  # pixels of a method's own panel's height, and how many stand beside each other
 
 
 def lr_chart() -> Chart:
-    """AG and its four parts against the learning rate."""
+    """AG and its four parts against the learning rate, all methods in one; below, every trial, method by method."""
     return Chart(
         "Search over the learning rate",
-        f"{MARKED} Dashed: Retrain. A click in the legend picks out a method, a double click brings back all.",
+        f"{MARKED} Above, all methods; dashed: Retrain; a click in the legend picks out a method, a double click brings"
+        " back all. Below, each method by itself with every trial as a mark, on one axis of AG; dashed: the original,"
+        " which is what doing nothing comes to; shaded: the noise floor, where there is one.",
         _lr,
         lambda data, _scope: _distinct(data, MAIN) > 1,
-        lambda _scope: 2 * PANEL + 190,
+        lambda scope: 2 * PANEL + 190 + -(-len(_searching(scope)) // ACROSS) * (SMALL + 80),
         wide=True,
     )
 
@@ -58,7 +63,8 @@ def other_chart() -> Chart:
     """AG against every searched hyper-parameter that is no learning rate; each has its own axis."""
     return Chart(
         "Search over other hyper-parameters",
-        f"{MARKED} Where a method's learning rate was searched too, both changed from trial to trial.",
+        f"Every trial is a mark. {MARKED} Where a method's learning rate was searched too, both changed from trial to"
+        " trial.",
         _others,
         lambda data, scope: any(_distinct(data, name) > 1 for name in _others_of(scope)),
         lambda _scope: PANEL + 100,
@@ -113,12 +119,38 @@ class Axis:
         return alt.X(f"{self.parameter}:Q", scale=scale, axis=axis, title=self.title)
 
 
+def _searching(scope: Scope) -> dict[str, Style]:
+    """The methods whose learning rate was searched, by title."""
+    return scope.styles(_unsearched(scope, MAIN))
+
+
 def _lr(scope: Scope) -> alt.TopLevelMixin:
     pick, along = picked(), Axis(MAIN, "lr (logarithmic)")
-    main = _panel(scope, "ag", along, pick).properties(width=WIDTH, height=PANEL)
-    parts = [_panel(scope, name, along, pick) for name in PARTS]
+    main = _panel(scope, "ag", along, pick, (SELECTED,)).properties(width=WIDTH, height=PANEL)
+    parts = [_panel(scope, name, along, pick, (SELECTED,)) for name in PARTS]
     sized = [part.properties(width=_share(4), height=PANEL * 2 // 3) for part in parts]
-    return alt.vconcat(main, alt.concat(*sized, columns=4, spacing=GUTTER), spacing=GUTTER)
+    own = [_own(scope, title).properties(width=_share(ACROSS), height=SMALL) for title in _searching(scope)]
+    return alt.vconcat(
+        main,
+        alt.concat(*sized, columns=4, spacing=GUTTER),
+        alt.concat(*own, columns=ACROSS, spacing=GUTTER).resolve_scale(y="shared"),
+        spacing=GUTTER,
+    )
+
+
+def _own(scope: Scope, title: str) -> Any:
+    """AG of one method's trials against the learning rate, over the noise floor and the untouched original."""
+    heading = f"{title}: AG"
+    along = {name: gap_y(scope, **above())[name] for name in ("scale", "axis")} | {"title": heading}
+    floor = alt.Chart(rows("floor")).mark_rect(color=FLOOR, opacity=0.22)
+    nothing = alt.Chart(rows("lines")).transform_filter("datum.role == 'original' && isValid(datum.ag)")
+    rule = nothing.mark_rule(color=RULE, strokeDash=[5, 4], strokeWidth=1.5)
+    behind = [
+        floor.encode(y=alt.Y("floor:Q", **along), y2=alt.value(SMALL), tooltip=tip("text", "Floor")),
+        rule.encode(y=alt.Y("ag:Q", **along), tooltip=[tip("method", "Method"), tip("ag_text", "AG")]),
+    ]
+    axis = Axis(MAIN, "lr (logarithmic)", method=title)
+    return _panel(scope, "ag", axis, None, heading=heading, behind=behind)
 
 
 def _others(scope: Scope) -> alt.TopLevelMixin:
@@ -142,10 +174,22 @@ def _share(columns: int) -> int:
     return (WIDTH - (columns - 1) * (GUTTER + 40)) // columns
 
 
-def _panel(scope: Scope, figure: str, along: Axis, pick: alt.Parameter | None) -> Any:
-    """One figure of the trials against one hyper-parameter. pick: of a panel with a legend."""
-    x, y, legend = along.x, _y(figure), pick is not None
-    without = _unsearched(scope, along.parameter) if legend else set(NO_TRIALS)
+def _panel(
+    scope: Scope,
+    figure: str,
+    along: Axis,
+    pick: alt.Parameter | None,
+    states: Sequence[tuple[str, int, bool, float]] = STATES,
+    heading: str = "",
+    behind: Sequence[Any] = (),
+) -> Any:
+    """One figure of the trials against one hyper-parameter.
+
+    pick: of a panel with a legend. states: the trials that are marks. heading: of the vertical axis. behind: layers
+    beneath the marks.
+    """
+    x, y, legend = along.x, _y(scope, figure, heading), pick is not None
+    without = _unsearched(scope, MAIN) if along.parameter == MAIN else set(NO_TRIALS)
     paint, mark = colour(scope, legend, without), shape(scope, legend, without)
     base = alt.Chart(rows("trials")).transform_filter(along.kept)
     mean = alt.Y(f"mean({figure}):Q", scale=y["scale"], axis=y["axis"], title=y["title"])
@@ -155,11 +199,12 @@ def _panel(scope: Scope, figure: str, along: Axis, pick: alt.Parameter | None) -
         base.transform_filter(f"datum.state == '{state}'")
         .mark_point(size=size, filled=filled)
         .encode(x=x, y=y, color=paint, shape=mark, tooltip=list(RUN), **_seen(pick, opacity))
-        for state, size, filled, opacity in STATES
+        for state, size, filled, opacity in states
     ]
     at_end = f"indexof(split(datum.edges, ' '), '{along.parameter}') >= 0"
     ring = base.transform_filter(at_end).mark_point(shape="circle", size=260, strokeWidth=1.6)
     layers: list[Any] = [
+        *behind,
         *_retrain(figure, y),
         *([] if along.scale == "named" else [drawn]),  # between words there is nothing
         *marks,
@@ -174,11 +219,11 @@ def _seen(pick: alt.Parameter | None, opacity: float) -> dict[str, Any]:
     return {"opacity": alt.OpacityValue(opacity) if pick is None else faded(pick, opacity)}
 
 
-def _y(figure: str) -> alt.Y:
+def _y(scope: Scope, figure: str, heading: str) -> alt.Y:
     if figure == "ag":
-        return alt.Y(
-            "ag:Q", scale=gap_scale(zero=False, padding=8), axis=gap_axis(**above()), title=GAP_TITLE
-        )
+        found = gap_y(scope, **above())
+        found["title"] = heading or GAP_TITLE
+        return found
     axis = alt.Axis(tickCount=4, **above())
     scale = alt.Scale(zero=False, nice=True, padding=8)
     return alt.Y(f"{figure}:Q", scale=scale, axis=axis, title=f"{figure.upper()}, %")

@@ -107,6 +107,25 @@ def test_a_disk_that_stays_full_ends_the_run_in_one_line_and_nothing_is_lost(
     assert json.loads(capsys.readouterr().out)["computed"] == total - done
 
 
+def test_a_store_whose_place_a_file_takes_under_a_running_grid_ends_it_with_one_line(
+    command, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    root = tmp_path / "store"
+
+    def replace():
+        root.rename(tmp_path / "moved")
+        root.write_text("somebody else's")
+
+    replacing = during(Store(str(root)), 10, replace)
+    assert command(root) == 2
+    replacing.join()
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith(f"error: store {root}: Not a directory")
+    assert not any("Traceback" in line for line in said)
+    assert root.read_text() == "somebody else's"
+
+
 def test_a_worker_that_cannot_write_where_the_driver_can_has_a_failed_node(
     command, tmp_path, capsys, monkeypatch
 ):

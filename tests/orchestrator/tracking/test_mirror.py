@@ -163,7 +163,8 @@ def test_a_run_links_to_its_weights_and_says_what_it_is(fake, database):
             assert tags["checkpoint"] == link
             assert link in tags["mlflow.note.content"]
         assert f"--store {fake.store.uri}" in tags["mlflow.note.content"]
-        assert tags["mlflow.runColor"] == colour_of(tags["method"])
+        strong = tags["mlflow.runColor"] == colour_of(tags["method"])
+        assert strong == (tags.get("selected") != "false")  # a trial that was not chosen is pale
         told = {
             "dataset": "cifar10",
             "arch": "resnet18",
@@ -173,6 +174,44 @@ def test_a_run_links_to_its_weights_and_says_what_it_is(fake, database):
         }
         told |= {"seed": "1", "forget_count": "4500", "hardware": "NVIDIA H200", "versions": "torch 2.13.0"}
         assert {key: tags[key] for key in told} == told, name
+
+
+def test_what_a_cell_chose_is_a_registered_model_that_refers_to_the_store(fake, database):
+    for _ in range(2):  # the second time adds none
+        mirror = mirror_of(fake, database)
+        mirror.sync()
+        mirror.close()
+    client = mlflow.tracking.MlflowClient(database)
+    cell = runs(fake, database)[f"Q-MUL · {CELL}"]
+    row = fake.rows[cell.data.tags["node_key"]]
+    (version,) = client.search_model_versions(f"run_id = '{cell.info.run_id}'")
+    assert version.name == "small.cifar10.resnet18.4w4a.random-10.qmul"
+    assert version.source == f"file://{fake.store.uri}/artifacts/{row.model}"
+    assert (version.tags["node_key"], version.tags["ag"]) == (row.key, f"{row.ag:.4g}")
+
+
+def test_where_no_version_is_taken_the_model_is_logged_and_where_neither_is_the_run_stays(
+    fake, database, monkeypatch
+):
+    def refuses(*_, **__):
+        raise mlflow.MlflowException("Invalid model version source")
+
+    monkeypatch.setattr(mlflow.tracking.MlflowClient, "create_model_version", refuses)
+    mirror = mirror_of(fake, database)
+    mirror.sync()
+    mirror.close()
+    client = mlflow.tracking.MlflowClient(database)
+    cell = runs(fake, database)[f"Q-MUL · {CELL}"]
+    models = client.search_logged_models([cell.info.experiment_id], f"source_run_id = '{cell.info.run_id}'")
+    (model,) = models
+    assert model.status == "READY"
+    assert model.tags["weights"].endswith(fake.rows[cell.data.tags["node_key"]].model)
+    monkeypatch.setattr(mlflow.tracking.MlflowClient, "create_logged_model", refuses)
+    fresh = Fake(Store(f"{fake.store.uri}-fresh"), fake.spec)
+    fresh.fill()
+    mirror = mirror_of(fresh, database)
+    assert mirror.sync() == 10
+    mirror.close()
 
 
 def test_with_keep_all_every_trial_links_to_its_weights(database, tmp_path):
