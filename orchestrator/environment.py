@@ -47,12 +47,12 @@ def store_uri(option: str | None, recipe: str) -> str:
     """
     given = option or os.environ.get(STORE_VARIABLE)
     if given:
-        if inside_ray_job() and "://" not in given and not Path(given).expanduser().is_absolute():
+        if inside_ray_job() and "://" not in given and not _expanded(given).is_absolute():
             raise BadInput(
                 f"store '{given}' is relative to a folder that vanishes with the cluster; "
                 "give an absolute path or a URI"
             )
-        return given if "://" in given else str(Path(given).expanduser().absolute())
+        return given if "://" in given else str(_expanded(given).absolute())
     if not inside_ray_job():
         return str(Path("runs", recipe).absolute())
     if _cluster_size() > 1:
@@ -170,7 +170,17 @@ def data_folders_of(spec: GridSpec) -> tuple[Path, Path]:
 
 
 def _absolute(path: str | None) -> str | None:
-    return str(Path(path).expanduser().absolute()) if path else None
+    return str(_expanded(path).absolute()) if path else None
+
+
+def _expanded(path: str) -> Path:
+    """A path with a home folder in the place of its `~`; BadInput for that of somebody who is not here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise BadInput(
+            f"{path}: there is no home folder {path.split('/')[0]}; write the whole path"
+        ) from error
 
 
 def code_revision() -> str:

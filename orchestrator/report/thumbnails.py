@@ -150,9 +150,11 @@ def _address(pixels: bytes, shape: tuple[int, int, int]) -> str:
 
     picture = Image.fromarray(np.frombuffer(pixels, np.uint8).reshape(shape).transpose(1, 2, 0))
     picture.thumbnail((_SIDE, _SIDE))
-    exact, file = max(picture.size) <= _EXACT, io.BytesIO()
-    picture.save(
-        file, **({"format": "PNG", "optimize": True} if exact else {"format": "JPEG", "quality": 85})
-    )
-    kind = "png" if exact else "jpeg"
+    file = io.BytesIO()
+    if max(picture.size) <= _EXACT:
+        kind = "png"
+        picture.save(file, "PNG", optimize=True)
+    else:
+        kind = "jpeg"
+        picture.save(file, "JPEG", quality=85)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -25,7 +25,10 @@ def _with_digest(value: Any) -> Any:
     given = {"path": value} if isinstance(value, str) else value
     if not isinstance(given, dict) or not isinstance(given.get("path"), str):
         return value
-    path = Path(given["path"]).expanduser().absolute()
+    try:
+        path = Path(given["path"]).expanduser().absolute()
+    except RuntimeError as error:
+        raise BadInput(f"{given['path']}: there is no such home folder; write the whole path") from error
     return {"sha256": _digest(path), **given, "path": str(path)} if "sha256" not in given else given
 
 

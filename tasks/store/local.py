@@ -40,7 +40,7 @@ def read_file(root: str, path: str) -> bytes | None:
 def behind_link(root: str, path: str) -> bool:
     """Whether a folder between the store's own and a path in it is a link."""
     folder = os.path.dirname(path)  # noqa: PTH120  (a Path of each of thousands costs more than the look)
-    while len(folder) > len(root):
+    while len(folder) > len(root) and folder.strip("/"):  # the machine's own root has nothing above it
         if os.path.islink(folder):  # noqa: PTH114
             return True
         folder = os.path.dirname(folder)  # noqa: PTH120

@@ -6,19 +6,26 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from core.errors import BadInput, unknown
 
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
+_NO_SIGN = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _USUAL = ("abfs", "file", "gs", "hdfs", "memory", "s3", "sftp")  # what the complaint about others offers
 
 
 def open_uri(uri: str) -> tuple[Any, str]:
     """The fsspec file system of a URI, or of a folder, and the path in it.
 
-    Raises BadInput for a scheme nobody knows, one whose driver is not installed, and an address its driver
-    does not take. Listings are never cached: other processes write to the same place.
+    Raises BadInput for a scheme nobody knows, one whose driver is not installed, an address its driver does not take,
+    and signs that no place can have, or that a driver takes for a pattern. Listings are never cached: other processes
+    write to the same place.
     """
+    if _NO_SIGN.search(uri):
+        raise BadInput(
+            f"store {uri!r} holds a sign that no folder or URI can have; name another with --store"
+        )
     for scheme in uri.split("://")[0].split("::") if "://" in uri else ():
         if scheme not in fsspec.available_protocols():
             raise unknown("store scheme", scheme, _USUAL)
@@ -30,6 +37,11 @@ def open_uri(uri: str) -> tuple[Any, str]:
         raise BadInput(f"store {public(uri)}: {one_line(error, uri)}") from error
     if not root:
         raise BadInput(f"store {public(uri)} names no place in it; write {public(uri)}NAME/FOLDER")
+    pattern = next((sign for sign in "*[" if sign in str(root)), None)
+    if pattern and not isinstance(fs, LocalFileSystem):
+        raise BadInput(
+            f"store {public(uri)}: {pattern} stands for a pattern in an address; name a place without it"
+        )
     return fs, str(root)
 
 
