@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Params as Params,
         Positive as Positive,
         Precision as Precision,
+        Schedule as Schedule,
         TrainParams as TrainParams,
     )
     from core.train.state import Memory as Memory

@@ -46,6 +46,20 @@ def cosine_lr(lr: float, epoch: int, epochs: int) -> float:
     return lr * (1 + math.cos(math.pi * epoch / epochs)) / 2
 
 
+def triangle_lr(lr: float, epoch: int, epochs: int) -> float:
+    """Learning rate of an epoch: up to lr in the first half of the epochs, down after it, never 0."""
+    rising = (epochs + 1) // 2
+    return lr * min((epoch + 1) / rising, (epochs - epoch) / (epochs + 1 - rising))
+
+
+def epoch_lr(params: TrainParams, epoch: int) -> float:
+    """Learning rate of an epoch by the schedule: cosine, triangle, or the same in all epochs (constant)."""
+    if params.schedule == "constant":
+        return params.lr
+    falling = cosine_lr if params.schedule == "cosine" else triangle_lr
+    return falling(params.lr, epoch, params.epochs)
+
+
 def cross_entropy(logits_BK: Tensor, batch: Batch) -> Tensor:
     """Mean cross-entropy; with weights, eq. (13): the weighted sum divided by the number of samples."""
     if batch.weights is None:
@@ -60,12 +74,14 @@ def fit(
     generator: torch.Generator,
     *,
     loss: Callable[[Tensor, Batch], Tensor] = cross_entropy,
+    on_optimizer: Callable[[torch.optim.SGD], None] | None = None,
     on_gradient: Callable[[int], None] | None = None,
     on_update: Callable[[], None] | None = None,
     epoch_facts: Callable[[int], EpochFacts] | None = None,
     on_epoch: OnEpoch | None = None,
     memory: Memory | None = None,
     callbacks: Callbacks = NO_CALLBACKS,
+    first: int = 0,
 ) -> nn.Module:
     """Trains the model in place and returns it in eval mode.
 
@@ -75,6 +91,7 @@ def fit(
         params: the loop's hyper-parameters.
         generator: CPU generator; seeds layers that draw numbers themselves (dropout).
         loss: scalar from float32 logits and batch.
+        on_optimizer: called once with the optimizer, before a saved state is taken up.
         on_gradient: called with the epoch after every backward pass; may edit gradients.
         on_update: called after every optimizer step; may edit parameters.
         epoch_facts: called with the epoch once its batches are prepared and before its first step; what it
@@ -83,21 +100,24 @@ def fit(
         memory: what `epoch_batches` remembers from one epoch to the next, beside what follows from the
             generator and the model.
         callbacks: what surrounds the training.
+        first: the epoch to begin with, on the learning rates of the whole training.
 
     Raises Diverged when an epoch's mean loss is not finite.
     """
     optimizer = sgd(model, params)
+    if on_optimizer is not None:
+        on_optimizer(optimizer)
     checkpoints, after_epoch = callbacks.checkpoints, callbacks.after_epoch
     last = params.epochs if checkpoints is None else min(checkpoints.until or params.epochs, params.epochs)
     update = _Update(model, optimizer, params, loss, on_gradient, on_update, callbacks.forward)
     with _seeded_layers(generator, next(model.parameters()).device):
         saved = checkpoints.load() if checkpoints is not None else None
         past = [] if saved is None else restore_state_(saved, model, optimizer, generator, memory)
-        for epoch, facts in enumerate(past):
+        for epoch, facts in enumerate(past, first):
             if on_epoch is not None:
                 on_epoch(epoch, facts)
-        for epoch in range(len(past), last):
-            lr = cosine_lr(params.lr, epoch, params.epochs) if params.schedule == "cosine" else params.lr
+        for epoch in range(first + len(past), last):
+            lr = epoch_lr(params, epoch)
             passes = _counted(epoch_batches(epoch), callbacks.after_batch)
             measured = {} if epoch_facts is None else epoch_facts(epoch)
             model.train()

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Precision = Literal["auto", "float32", "bfloat16"]
+Schedule = Literal["cosine", "constant", "triangle"]
 Positive = Annotated[int, Field(ge=1)]
 LearningRate = Annotated[float, Field(gt=0)]
 
@@ -22,6 +23,7 @@ class TrainParams(Params):
 
     `decay_quantizers` decays steps and offsets too, as the published code does with its single group.
     `step_trust` bounds how far one update may move a quantization step (see `StepGuard`); None: unbounded.
+    `schedule` is how the learning rate moves from epoch to epoch, see `core.train.loop.epoch_lr`.
     `precision` auto means bfloat16 autocast on CUDA and float32 elsewhere.
     """
 
@@ -30,6 +32,6 @@ class TrainParams(Params):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 5e-4
     decay_quantizers: bool = False
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Schedule = "cosine"
     step_trust: Annotated[float, Field(gt=0)] | None = 0.0025
     precision: Precision = "auto"

@@ -7,6 +7,8 @@ from core.registry import Registry
 from core.unlearn import (
     amnesiac,
     bad_teacher,
+    ct,
+    delete,
     finetune,
     gradient_ascent,
     influence,
@@ -14,6 +16,8 @@ from core.unlearn import (
     label_flip,
     mnemonic,
     mnemonic_finetune,
+    msg,
+    neggrad,
     partial_ascent,
     qmul,
     qmul_no_agr,
@@ -24,6 +28,7 @@ from core.unlearn import (
     salun,
     scrub,
     sfdn,
+    sfron,
     ssd,
     unsir,
 )
@@ -51,6 +56,11 @@ _HERE: dict[str, Method] = {
     "mnemonic": mnemonic.METHOD,
     "mnemonic_ft": mnemonic_finetune.METHOD,
     "amnesiac": amnesiac.METHOD,
+    "neggrad": neggrad.METHOD,
+    "msg": msg.METHOD,
+    "ct": ct.METHOD,
+    "sfron": sfron.METHOD,
+    "delete": delete.METHOD,
 }
 
 ABLATED = "_no_"  # between a method's name and the part that an ablation leaves out
