@@ -17,7 +17,12 @@ if TYPE_CHECKING:
         Space as Space,
         UnlearnParams as UnlearnParams,
     )
-    from core.unlearn.hooks import Participant as Participant, Training as Training
+    from core.unlearn.hooks import (
+        Hook as Hook,
+        Participant as Participant,
+        Setting as Setting,
+        Training as Training,
+    )
     from core.unlearn.methods import ABLATED as ABLATED, METHODS as METHODS, unknown_method as unknown_method
     from core.unlearn.passes import Passes as Passes, both_sets as both_sets
     from core.unlearn.retrain import RetrainParams as RetrainParams, train_from_scratch as train_from_scratch

@@ -25,7 +25,7 @@ from core.lazy import Tensor, nn, no_grad, torch
 from core.train import LearningRate, OnEpoch, Params, TrainParams, fit
 from core.unlearn.base import Method, Problem
 from core.unlearn.gathered import gathered
-from core.unlearn.hooks import Hook, Setting, Training, chosen
+from core.unlearn.hooks import Hook, Part, Setting, Training, chosen
 from core.unlearn.parameters import moved_parameters
 from core.unlearn.partial import largest
 
@@ -55,13 +55,14 @@ class AmnesiacParams(Params):
     tune_lr: LearningRate = 0.01
 
 
-class Recorder:
+class Recorder(Part):
     """Records the updates of the batches that hold a sensitive image."""
 
     def __init__(self, training: Training, setting: Setting) -> None:
         if training.sensitive is None:
             raise BadInput("amnesiac: the training must know which images will be forgotten")
-        self.training, self.setting, self.sensitive_N = training, setting, training.sensitive
+        super().__init__(training)
+        self.setting, self.sensitive_N = setting, training.sensitive
         self.moved = moved_parameters(training.model, setting["record_quantizers"])
         self._before: list[Tensor] | None = None
         self._own = training.draws(-1)

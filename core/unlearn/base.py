@@ -44,6 +44,8 @@ class Problem:
     shared: what other trials on this problem computed already; None where there are none.
     kept: what the method's hook left beside the original, on the device, see `core.unlearn.hooks`.
     pretrained: for Retrain, whose model then has the weights of the file that its original started from.
+    positions: of the images to forget and to retain, where each was among the images that the original was trained
+    on, int64 on the CPU; -1 for one that was not. None: they were the images to forget, then those to retain.
     """
 
     model: nn.Module
@@ -56,6 +58,14 @@ class Problem:
     shared: Shared | None = None
     kept: Mapping[str, Tensor] = field(default_factory=dict)
     pretrained: bool = False
+    positions: tuple[Tensor, Tensor] | None = None
+
+    def trained_at(self) -> tuple[Tensor, Tensor]:
+        """Positions of the images to forget and to retain in the original's training, see `positions`."""
+        if self.positions is not None:
+            return self.positions
+        count = len(self.forget)
+        return torch.arange(count), torch.arange(count, count + len(self.retain))
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """What follows from this problem and the key alone, see `Shared.once`."""

@@ -23,7 +23,7 @@ from core.lazy import Tensor, nn, no_grad, torch
 from core.train import OnEpoch, Params
 from core.unlearn.base import CLASS_WISE, Method, Problem, Range
 from core.unlearn.fisher import batch_fisher
-from core.unlearn.hooks import Hook, Setting, Training, chosen
+from core.unlearn.hooks import Hook, Part, Setting, Training, chosen
 from core.unlearn.parameters import moved_parameters
 
 CODES = "codes"
@@ -54,11 +54,12 @@ class MnemonicParams(CodeParams):
     move_quantizers: bool = False
 
 
-class Codes:
+class Codes(Part):
     """The codes' part in a training."""
 
     def __init__(self, training: Training, setting: Setting) -> None:
-        self.training, self.t_mix = training, float(setting["t_mix"])
+        super().__init__(training)
+        self.t_mix = float(setting["t_mix"])
         own = torch.Generator().manual_seed(training.seed)
         draw = torch.randn if setting["code"] == "normal" else torch.rand
         codes = draw((training.classes, *training.images.pixels.shape[1:]), generator=own)
@@ -76,19 +77,9 @@ class Codes:
             images = torch.where(coded_B[:, None, None, None], self.codes_KCHW[batch.labels], batch.images)
             yield Batch(images, batch.labels, batch.weights)
 
-    def on_update(self) -> None:
-        """Nothing to do."""
-
     def kept(self) -> dict[str, Tensor]:
         """The codes, one for each class."""
         return {CODES: self.codes_KCHW}
-
-    def remembered(self) -> dict[str, Tensor]:
-        """Nothing: codes and draws follow from the seed."""
-        return {}
-
-    def recall(self, tensors: dict[str, Tensor]) -> None:
-        """Nothing to take back."""
 
 
 def mnemonic(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 
-from core import models, quant
 from core.data import Batch, Images, Transform, batches
 from core.lazy import nn, torch
 from core.train import NO_CALLBACKS, Callbacks, LearningRate, OnEpoch, Positive, TrainParams, fit
 from core.unlearn.base import Method, Problem
+from core.unlearn.fresh import start_
 from core.unlearn.hooks import Participant
 from core.unlearn.passes import retain_set
 
@@ -39,26 +39,31 @@ def train_from_scratch(
     sees one batch of training images, plain. part: a method's part in the training. pretrained: the model's weights
     stay what they are, those of a file say, to be trained further.
     """
-    if not pretrained:
-        models.initialise_(model, generator)
-    first = images.select(torch.randperm(len(images), generator=generator)[: params.batch_size])
-    quant.calibrate_(model, transform.normalise(first.pixels))
+    if part is None:
+        start_(model, images, transform, params.batch_size, generator, pretrained=pretrained)
+    else:
+        part.prepare(generator, pretrained)
+        params = params.model_copy(update={"epochs": part.epochs(params.epochs)})
 
     def passes(epoch: int) -> Iterator[Batch]:
         if part is not None:
             return part.batches(epoch, generator)
         return batches(images, params.batch_size, transform, generator)
 
-    return fit(
+    fit(
         model,
         passes,
         params,
         generator,
+        on_optimizer=part.on_optimizer if part else None,
         on_update=part.on_update if part else None,
         on_epoch=on_epoch,
         memory=part,
         callbacks=callbacks,
     )
+    if part is not None:
+        part.finish(model)
+    return model
 
 
 def retrain(

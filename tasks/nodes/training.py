@@ -57,7 +57,7 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     partial = Partial(store, node.key, place.checkpoint_epochs)
     heartbeat.current().expect(len(images))
     callbacks = _callbacks(node, place, data, images, partial)
-    part = _participant(node, first, data, pool, images, params.batch_size) if "hook" in inputs else None
+    part = _participant(node, first, data, pool, images, params) if "hook" in inputs else None
     model, seconds = partial.clock.timed(
         lambda: train_from_scratch(
             first,
@@ -98,7 +98,7 @@ def _callbacks(
 
 
 def _participant(
-    node: Node, model: nn.Module, data: warm.DeviceData, pool: Tensor, images: Images, batch_size: int
+    node: Node, model: nn.Module, data: warm.DeviceData, pool: Tensor, images: Images, params: RetrainParams
 ) -> Participant:
     """The part in an original's training of the method that its node names. images: those of the pool."""
     inputs, part = node.inputs, node.inputs["hook"]
@@ -108,7 +108,9 @@ def _participant(
     if "forget" in part:
         sensitive = torch.isin(pool, warm.node_split(data.train.labels, {**inputs, **part["forget"]}).forget)
     seed = node_generator(inputs, "hook").initial_seed()
-    training = Training(model, images, data.transform, data.classes, batch_size, seed, sensitive)
+    training = Training(
+        model, images, data.transform, data.classes, params.batch_size, seed, sensitive, params
+    )
     return hook.start(training, part["setting"])
 
 
@@ -131,8 +133,9 @@ def run_trial(node: Node, place: Place, store: Store) -> Result:
     if "shadow" in node.inputs:
         return _shadow_trial(_as_chosen(node, store), place, data, store)
     original, kept = warm.original_model(place, node.parents[1], node.inputs, data.classes)
+    positions = _positions(node, data, store) if kept else None
     partial = Partial(store, whole_trial(node), place.checkpoint_epochs, node.inputs.get("until"))
-    result = _unlearn(node, place, data, original, partial, kept)
+    result = _unlearn(node, place, data, original, partial, kept, positions=positions)
     if partial.until is not None:
         del result.files[checkpoint.WEIGHTS], result.files[OUTPUTS]
     return result
@@ -164,6 +167,7 @@ def _unlearn(
     kept: Mapping[str, Tensor] = MappingProxyType({}),
     *,
     pretrained: bool = False,
+    positions: tuple[Tensor, Tensor] | None = None,
 ) -> Result:
     inputs, method = node.inputs, METHODS[node.inputs["method"]]
     shared = warm.shared_work(place, node) if node.kind == "trial" else Shared({})
@@ -180,6 +184,7 @@ def _unlearn(
         shared=shared,
         kept=kept,
         pretrained=pretrained,
+        positions=positions,
     )
     if node.kind == "retrain":
         heartbeat.current().expect(len(retain))
@@ -199,6 +204,19 @@ def _unlearn(
     if node.kind == "trial":
         result.row.update(figure_fields(measure("weights", model, unlearned)))
     return result
+
+
+def _positions(node: Node, data: warm.DeviceData, store: Store) -> tuple[Tensor, Tensor]:
+    """Where a trial's images to forget and to retain were in its original's pool, see `Problem.positions`."""
+    original = store.nodes([node.parents[1]])[node.parents[1]].inputs
+    pool = _pool(data.train.labels, original)
+    parts = warm.node_split(data.train.labels, node.inputs)
+
+    def found(part: Tensor) -> Tensor:
+        at = torch.searchsorted(pool, part).clamp(max=len(pool) - 1)
+        return torch.where(pool[at] == part, at, -1)
+
+    return found(parts.forget), found(parts.retain)
 
 
 def _remaining(test: Images, inputs: Mapping[str, Any]) -> Images:

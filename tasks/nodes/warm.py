@@ -18,7 +18,7 @@ from core.lazy import Tensor, nn, torch
 from core.models import check_digest
 from core.quant import QuantSpec
 from core.train import Forward, compiled, plain
-from core.unlearn import Memory, Shared
+from core.unlearn import METHODS, Hook, Memory, Setting, Shared
 from tasks.job import Place
 from tasks.node import Node
 from tasks.nodes.folders import data_folders
@@ -124,7 +124,8 @@ def first_model(
 def _built(
     inputs: dict[str, Any], classes: int, generator: torch.Generator, weights: Path | None = None
 ) -> nn.Module:
-    return models.build(
+    """An architecture's network, or what the hook of a method makes of it."""
+    model = models.build(
         inputs["arch"],
         classes,
         generator=generator,
@@ -132,6 +133,20 @@ def _built(
         quant=QuantSpec.parse(inputs["quant"]),
         weights=weights,
     )
+    hook, setting = hook_of(inputs)
+    return model if hook is None else hook.built(model, setting)
+
+
+def hook_of(inputs: dict[str, Any]) -> tuple[Hook | None, Setting]:
+    """The hook that may have built a network, and its setting: of an original's, or of a trial's method."""
+    if "hook" in inputs:
+        return METHODS[inputs["hook"]["method"]].hook, inputs["hook"]["setting"]
+    if "method_revision" not in inputs:  # the plain original
+        return None, {}
+    method = METHODS[inputs["method"]]
+    if method.hook is None or method.hook.build is None:
+        return None, {}
+    return method.hook, method.hook.setting(method.params(**inputs["params"]))
 
 
 class Original(NamedTuple):
@@ -143,7 +158,11 @@ class Original(NamedTuple):
 
 def original_model(place: Place, key: str, inputs: dict[str, Any], classes: int) -> Original:
     """The original with the given key, from the warm cache if it is there."""
-    arguments = json.dumps({name: inputs[name] for name in ("arch", "width", "quant")}, sort_keys=True)
+    network = {name: inputs[name] for name in ("arch", "width", "quant")}
+    hook, setting = hook_of(inputs)
+    if hook is not None:
+        network["hook"] = {"method": inputs["method"], "setting": dict(setting)}
+    arguments = json.dumps(network, sort_keys=True)
     return _original_model(place.store, key, arguments, classes, device_of(place))
 
 

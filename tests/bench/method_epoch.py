@@ -12,6 +12,7 @@ from core.models import MODELS
 from core.train.loop import TrainParams, fit
 from core.unlearn import METHODS, Method, Problem
 from core.unlearn.hooks import Training
+from core.unlearn.retrain import train_from_scratch
 from orchestrator.plan.costs.paces import Device
 from orchestrator.spec import titles
 from tests.bench.loading import MEAN, STD
@@ -112,17 +113,17 @@ def _by_class(problem: Problem) -> Problem:
 
 
 def _hooked(problem: Problem, method: Method, batch: int) -> Problem:
-    """The problem with what a method's part in an epoch of training keeps."""
+    """The problem with the original that a method's part in an epoch of training made, and what it keeps."""
     if method.hook is None:
         return problem
-    model, images = copy.deepcopy(problem.model), concat(problem.forget, problem.retain)
+    setting, images = method.hook.setting(method.params()), concat(problem.forget, problem.retain)
+    model = method.hook.built(copy.deepcopy(problem.model), setting)
     sensitive = torch.arange(len(images)) < len(problem.forget)
-    training = Training(model, images, problem.augment, problem.classes, batch, 0, sensitive)
-    part = method.hook.start(training, method.hook.setting(method.params()))
-    generator = torch.Generator().manual_seed(4)
-    params = TrainParams(epochs=1, lr=1e-3, batch_size=batch)
-    fit(model, lambda epoch: part.batches(epoch, generator), params, generator, on_update=part.on_update)
-    return replace(problem, kept=part.kept())
+    params, generator = TrainParams(epochs=1, lr=1e-3, batch_size=batch), torch.Generator().manual_seed(4)
+    training = Training(model, images, problem.augment, problem.classes, batch, 0, sensitive, params)
+    part = method.hook.start(training, setting)
+    train_from_scratch(model, images, problem.augment, params, generator, part=part)
+    return replace(problem, model=model, kept=part.kept())
 
 
 def _plain(problem: Problem, batch: int) -> None:
@@ -143,6 +144,7 @@ def _train(model: nn.Module, problem: Problem, batch: int) -> None:
 def settings(method: Method, case: Case) -> dict[str, float]:
     """What makes one short epoch of a method, of those hyper-parameters that it has."""
     wanted = {"epochs": 1, "lr": 1e-3, "batch_size": case.batch, "fisher_samples": case.batch}
+    wanted |= {"pseudo_batches": 1, "noise_images": case.batch}
     return {name: value for name, value in wanted.items() if name in method.params.model_fields}
 
 
