@@ -29,6 +29,7 @@ from core.unlearn import (
     scrub,
     sfdn,
     sfron,
+    sisa,
     ssd,
     unsir,
 )
@@ -61,6 +62,7 @@ _HERE: dict[str, Method] = {
     "ct": ct.METHOD,
     "sfron": sfron.METHOD,
     "delete": delete.METHOD,
+    "sisa": sisa.METHOD,
 }
 
 ABLATED = "_no_"  # between a method's name and the part that an ablation leaves out
