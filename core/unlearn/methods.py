@@ -7,17 +7,21 @@ from core.registry import Registry
 from core.unlearn import (
     amnesiac,
     bad_teacher,
+    certified,
     ct,
     delete,
+    erm_ktp,
     finetune,
     gradient_ascent,
     influence,
     l1_sparse,
     label_flip,
+    lwsf,
     mnemonic,
     mnemonic_finetune,
     msg,
     neggrad,
+    ntk,
     partial_ascent,
     qmul,
     qmul_no_agr,
@@ -32,6 +36,7 @@ from core.unlearn import (
     sisa,
     ssd,
     unsir,
+    zero_shot,
 )
 from core.unlearn.base import Method
 
@@ -63,6 +68,11 @@ _HERE: dict[str, Method] = {
     "sfron": sfron.METHOD,
     "delete": delete.METHOD,
     "sisa": sisa.METHOD,
+    "certified": certified.METHOD,
+    "ntk": ntk.METHOD,
+    "zero_shot": zero_shot.METHOD,
+    "lwsf": lwsf.METHOD,
+    "erm_ktp": erm_ktp.METHOD,
 }
 
 ABLATED = "_no_"  # between a method's name and the part that an ablation leaves out

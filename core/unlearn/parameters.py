@@ -23,6 +23,12 @@ def moved_parameters(model: nn.Module, move_quantizers: bool) -> dict[str, nn.Pa
     return {name: p for name, p in model.named_parameters() if name not in spared}
 
 
+def last_linear(model: nn.Module) -> nn.Linear:
+    """The last linear layer, a network's classifier."""
+    *_, last = (m for m in model.modules() if isinstance(m, nn.Linear))
+    return last
+
+
 def filled(grads: Sequence[Tensor | None], like: Sequence[Tensor]) -> Vector:
     """The gradients, zeros in the place of those that are missing."""
     return [torch.zeros_like(p) if g is None else g for g, p in zip(grads, like, strict=True)]

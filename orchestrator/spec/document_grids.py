@@ -16,7 +16,7 @@ def mnemonic_table() -> GridSpec:
     """Mnemonic code, tables 2 and 3: A_R (the TA column) and E_F after forgetting a class.
 
     MNIST and CIFAR-10 with ResNet-18; class 0 (inferred). Its table 4, ImageNet, takes torchvision's networks with
-    `mnemonic_ft`. LwSF and ERM-KTP are not here.
+    `mnemonic_ft`.
     """
     return GridSpec(
         recipe="mnemonic_table",
@@ -24,7 +24,7 @@ def mnemonic_table() -> GridSpec:
         archs=("resnet18",),
         quantizers=QUANTIZERS,
         classes=(0,),
-        methods=("retrain", "unsir", "sfdn", "ssd", "mnemonic", "mnemonic_ft"),
+        methods=("retrain", "unsir", "lwsf", "sfdn", "ssd", "erm_ktp", "mnemonic", "mnemonic_ft"),
         seeds=(1, 2, 3),
         needs_gpu=True,
     )

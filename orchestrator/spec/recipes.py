@@ -134,7 +134,12 @@ def cross_table() -> GridSpec:
         widths={"resnet18": 0.125},
         original={"epochs": 30, "batch_size": 64},
         retrain={"epochs": 30},
-        params={"all": {"batch_size": 64}},
+        # as long as Retrain where their own numbers are for far more images
+        params={
+            "all": {"batch_size": 64},
+            "erm_ktp": {"epochs": 30},
+            "zero_shot": {"pseudo_batches": 100},
+        },
         data=DataSpec(limit=LimitSpec(train=2000, test=2000), augment=False),
         search=SearchSpec(trials=2),
     )

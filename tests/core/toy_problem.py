@@ -25,7 +25,7 @@ AUGMENTING = Transform((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), crop_padding=1, flip
 WIDTHS = {**dict.fromkeys(MODELS, 0.01), "mobilenetv2": 0.1}  # 8 channels everywhere, or nearly
 # what makes a run of any method short, of those hyper-parameters that it has
 SHORT = {"epochs": 2, "batch_size": 24, "fisher_samples": 24, "iterations": 3}
-SHORT |= {"noise_steps": 3, "noise_images": 4, "copies": 2}
+SHORT |= {"noise_steps": 3, "noise_images": 4, "copies": 2, "pseudo_batches": 2, "student_steps": 2}
 FP = QuantSpec()
 W4A4 = QuantSpec(weight_bits=4, activation_bits=4)
 
@@ -72,7 +72,8 @@ def suited(problem, method):
         problem = replace(problem, **parted_by_class(concat(problem.forget, problem.retain), 0))
     if method.hook is None or problem.kept:
         return problem
-    return replace(problem, kept=trained_with(problem, method)[1].kept())
+    model, part = trained_with(problem, method)
+    return replace(problem, kept=part.kept(), **({"model": model} if method.hook.build else {}))
 
 
 HOOKED_TRAINING = TrainParams(epochs=2, lr=0.05, batch_size=24)
@@ -82,13 +83,15 @@ def training_of(problem, model, batch_size=24, seed=5):
     """A training on all of the problem's images, the forget set sensitive."""
     images = concat(problem.forget, problem.retain)
     sensitive = torch.arange(len(images)) < len(problem.forget)
-    return Training(model, images, PLAIN, problem.classes, batch_size, seed, sensitive)
+    params = HOOKED_TRAINING.model_copy(update={"batch_size": batch_size})
+    return Training(model, images, PLAIN, problem.classes, batch_size, seed, sensitive, params)
 
 
 def trained_with(problem, method, params=None, checkpoints=None):
     """(model, participant) of a training from scratch in which the method's hook took part."""
-    model, images = copy.deepcopy(problem.model), concat(problem.forget, problem.retain)
-    part = method.hook.start(training_of(problem, model), method.hook.setting(params or method.params()))
+    images, setting = concat(problem.forget, problem.retain), method.hook.setting(params or method.params())
+    model = method.hook.built(copy.deepcopy(problem.model), setting)
+    part = method.hook.start(training_of(problem, model), setting)
     callbacks = Callbacks(checkpoints)
     train_from_scratch(model, images, PLAIN, HOOKED_TRAINING, seeded(1), callbacks=callbacks, part=part)
     return model, part

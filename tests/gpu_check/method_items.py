@@ -25,7 +25,7 @@ from tests.gpu_check.quantizer_items import without_dropout_
 CPU = torch.device("cpu")
 BATCH, PIXELS = 16, 16
 SHORT = {"epochs": 1, "batch_size": BATCH, "fisher_samples": BATCH, "iterations": 3, "lr": 0.01}
-SHORT |= {"noise_images": 4, "noise_steps": 5}
+SHORT |= {"noise_images": 4, "noise_steps": 5, "pseudo_batches": 2, "student_steps": 2}
 # In units of the way that the epoch went, and of its loss.
 FULL_PRECISION = {"parameters": 0.1, "buffers": 0.1, "loss": 0.01}
 QUANTIZED, BFLOAT16 = {"loss": 0.1}, {"loss": 0.25}
