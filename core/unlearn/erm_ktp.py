@@ -229,7 +229,9 @@ class Seen:
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.found = model, dict[str, Tensor]()
-        layers = [m for m in model.modules() if not isinstance(m, nn.Linear)]
+        apart = {name for name, _ in quant.quantizers(model)}
+        named = model.named_modules()
+        layers = [m for name, m in named if name not in apart and not isinstance(m, nn.Linear)]
         self._handles = [layer.register_forward_hook(self._map) for layer in layers]
         self._handles.append(model.register_forward_pre_hook(lambda _model, _inputs: self.found.clear()))
         self._handles.append(last_linear(model).register_forward_pre_hook(self._features))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from core.data import Batch, Images, Transform, batches
 from core.lazy import Tensor, nn, torch
-from core.train import Memory, TrainParams
+from core.train import Memory, TrainParams, cross_entropy
 from core.unlearn.fresh import start_
 
 Setting = Mapping[str, Any]
@@ -64,6 +64,10 @@ class Participant(Memory, Protocol):
         """An epoch's batches in the place of `core.data.loader.batches`, on the same draws from the generator."""
         ...
 
+    def loss(self, logits_BK: Tensor, batch: Batch) -> Tensor:
+        """What the training minimises, from float32 logits."""
+        ...
+
     def on_update(self) -> None:
         """Called after every update of the network."""
         ...
@@ -98,6 +102,10 @@ class Part:
     def batches(self, epoch: int, generator: torch.Generator) -> Iterator[Batch]:  # noqa: ARG002
         """The usual ones."""
         return batches(self.training.images, self.training.batch_size, self.training.augment, generator)
+
+    def loss(self, logits_BK: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy."""
+        return cross_entropy(logits_BK, batch)
 
     def on_update(self) -> None:
         """Nothing to do."""

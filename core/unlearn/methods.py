@@ -6,6 +6,7 @@ from core.errors import BadInput, unknown
 from core.registry import Registry
 from core.unlearn import (
     amnesiac,
+    arcane,
     bad_teacher,
     certified,
     ct,
@@ -73,6 +74,7 @@ _HERE: dict[str, Method] = {
     "zero_shot": zero_shot.METHOD,
     "lwsf": lwsf.METHOD,
     "erm_ktp": erm_ktp.METHOD,
+    "arcane": arcane.METHOD,
 }
 
 ABLATED = "_no_"  # between a method's name and the part that an ablation leaves out

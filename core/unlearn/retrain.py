@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from core.data import Batch, Images, Transform, batches
 from core.lazy import nn, torch
-from core.train import NO_CALLBACKS, Callbacks, LearningRate, OnEpoch, Positive, TrainParams, fit
+from core.train import NO_CALLBACKS, Callbacks, LearningRate, OnEpoch, Positive, TrainParams, cross_entropy, fit
 from core.unlearn.base import Method, Problem
 from core.unlearn.fresh import start_
 from core.unlearn.hooks import Participant
@@ -55,6 +55,7 @@ def train_from_scratch(
         passes,
         params,
         generator,
+        loss=part.loss if part else cross_entropy,
         on_optimizer=part.on_optimizer if part else None,
         on_update=part.on_update if part else None,
         on_epoch=on_epoch,

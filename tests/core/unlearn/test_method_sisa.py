@@ -12,7 +12,8 @@ from core.errors import BadInput
 from core.models import members
 from core.train.loop import fit
 from core.unlearn import METHODS
-from core.unlearn.sisa import SHARD, SLICE, Shards, aggregate, assignment, slice_epochs
+from core.unlearn.shards import SHARD, SLICE, Shards
+from core.unlearn.sisa import aggregate, assignment, slice_epochs
 from tests.core.toy_problem import (
     HOOKED_TRAINING,
     PLAIN,

@@ -51,12 +51,14 @@ MOBILE_CASES = [
 ]
 ITERATIVE = [name for name, m in METHODS.items() if issubclass(m.params, TrainParams) and name != "retrain"]
 WITHOUT_FORGET_DATA = [
-    name for name in ("retrain", "ft", "l1_sparse", "sfdn", "amnesiac", "ct", "sisa") if name in METHODS
+    name
+    for name in ("retrain", "ft", "l1_sparse", "sfdn", "amnesiac", "ct", "sisa", "arcane")
+    if name in METHODS
 ]
 # one edit, measured on plain images or recorded before
 NO_RANDOMNESS = {
     (n, p)
-    for n in ("iu", "ssd", "mnemonic", "amnesiac", "sisa", "certified", "ntk", "lwsf")
+    for n in ("iu", "ssd", "mnemonic", "amnesiac", "sisa", "certified", "ntk", "lwsf", "arcane")
     for p in PROTOCOLS
 } - {("iu", "released")}
 CLASS_WISE = [name for name, m in METHODS.items() if "random" not in m.scenarios]
@@ -400,6 +402,7 @@ CHOSEN = {
     "zero_shot": {"lr": (1e-4, 1e-2)},
     "lwsf": {"lr": (1e-3, 1e-1)},
     "erm_ktp": {"lr": (1e-2, 1)},
+    "arcane": {},
 }
 
 
