@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from core.models.building import build as build, check_weights_of as check_weights_of
     from core.models.ensemble import (
         activate_ as activate_,
-        ensemble as ensemble,
+        ensemble_of as ensemble_of,
         members as members,
     )
     from core.models.features import Features as Features

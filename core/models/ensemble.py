@@ -33,7 +33,7 @@ class Ensemble(nn.Module):
         return aggregate(logits_SBK[self.voting], self.how)
 
 
-def ensemble(network: nn.Module, count: int, how: Aggregate) -> nn.Module:
+def ensemble_of(network: nn.Module, count: int, how: Aggregate) -> nn.Module:
     """So many copies of a network as one; a single one is the network itself."""
     return network if count == 1 else Ensemble([copy.deepcopy(network) for _ in range(count)], how)
 

@@ -1,5 +1,7 @@
 """A small network that makes images out of noise (the generator of zero-shot knowledge transfer)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,9 +12,10 @@ NOISE = 128  # normal numbers behind an image
 class Generator(nn.Module):
     """Three convolutions with two doublings between them; its images have mean 0 and deviation 1 per channel."""
 
-    def __init__(self, pixels: tuple[int, int], channels: int, width: int = 128) -> None:
+    def __init__(self, pixels: Sequence[int], channels: int, width: int = 128) -> None:
         super().__init__()
-        self.pixels, self.start, self.width = pixels, tuple(max(1, side // 4) for side in pixels), width
+        self.pixels, self.width = tuple(pixels), width
+        self.start = tuple(max(1, side // 4) for side in pixels)
         self.spread = nn.Linear(NOISE, width * self.start[0] * self.start[1])
         self.first = nn.BatchNorm2d(width)
         self.layers = nn.Sequential(

@@ -44,7 +44,7 @@ def ct(
         generator,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        around=problem.around,
+        callbacks=problem.callbacks,
     )
 
 

@@ -56,7 +56,7 @@ def delete(
         loss=loss,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        around=problem.around,
+        callbacks=problem.callbacks,
     )
 
 

@@ -179,7 +179,7 @@ def erm_ktp(
         loss=loss,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        around=replace(problem.around, forward=plain),  # features are read by hooks
+        callbacks=replace(problem.callbacks, forward=plain),  # features are read by hooks
     )
     student.remove()
     return model.requires_grad_(True)

@@ -15,7 +15,7 @@ margin 0 and scale 1, which make it the cross-entropy, are the default.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -69,7 +69,7 @@ def mix(images: Tensor, codes: Tensor, labels: Tensor, share: Tensor) -> Tensor:
     return weight * images + (1 - weight) * codes[labels]
 
 
-def coarse_codes(classes: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+def coarse_codes(classes: int, shape: Sequence[int], generator: torch.Generator) -> Tensor:
     """Uniform noise on 0 to 1 in blocks of 4 × 4 pixels, a code for each class, KCHW."""
     channels, *sides = shape
     small = [-(-side // _COARSE) for side in sides]
@@ -84,7 +84,7 @@ class Mixing(Part):
         super().__init__(training)
         self.setting = setting
         shape = training.images.pixels.shape[1:]
-        codes = coarse_codes(training.classes, tuple(shape), training.draws(-1))
+        codes = coarse_codes(training.classes, shape, training.draws(-1))
         device = training.images.pixels.device
         self.codes_KCHW = codes.to(device, memory_format=torch.channels_last)
         self.fisher: dict[str, Tensor] = {}
@@ -143,7 +143,7 @@ def lwsf(
         on_gradient=forgetting.hold,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        around=problem.around,
+        callbacks=problem.callbacks,
     )
 
 

@@ -69,7 +69,7 @@ def msg(
         on_gradient=slow_others,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        around=problem.around,
+        callbacks=problem.callbacks,
     )
 
 

@@ -88,7 +88,7 @@ def neggrad(
         loss=loss,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        around=problem.around,
+        callbacks=problem.callbacks,
     )
 
 

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 
 from core.data import Batch, Images, Transform, batches
 from core.lazy import nn, torch
-from core.train import NO_CALLBACKS, Callbacks, LearningRate, OnEpoch, Positive, TrainParams, cross_entropy, fit
+from core.train import (
+    NO_CALLBACKS,
+    Callbacks,
+    LearningRate,
+    OnEpoch,
+    Positive,
+    TrainParams,
+    cross_entropy,
+    fit,
+)
 from core.unlearn.base import Method, Problem
 from core.unlearn.fresh import start_
 from core.unlearn.hooks import Participant

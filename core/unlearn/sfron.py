@@ -113,7 +113,7 @@ def sfron(
         on_gradient=steps.limit_gradients,
         epoch_facts=gradient_probe(model, problem, params),
         on_epoch=on_epoch,
-        around=problem.around,
+        callbacks=problem.callbacks,
     )
 
 

@@ -189,7 +189,7 @@ def affected_shards(problem: Problem, shards: Shards) -> dict[int, int]:
     forget_at = forget_at[forget_at >= 0]
     shard_M, slice_M = (problem.kept[name].cpu()[forget_at] for name in (SHARD, SLICE))
     shard_M, slice_M = shard_M[slice_M >= 0], slice_M[slice_M >= 0]
-    first = {int(shard): int(slice_M[shard_M == shard].min()) for shard in shard_M.unique()}
+    first = {shard: int(slice_M[shard_M == shard].min()) for shard in sorted(set(shard_M.tolist()))}
     # of very few epochs none may be left for the last slices
     return {shard: slice_ for shard, slice_ in first.items() if shards.starts[slice_] < shards.epochs}
 
@@ -239,7 +239,7 @@ def go_on_(shards: Shards, since: Mapping[int, int], generator: torch.Generator,
         generator,
         loss=shards.loss,
         on_optimizer=optimizers.append,
-        around=replace(problem.around, after_epoch=None),
+        callbacks=replace(problem.callbacks, after_epoch=None),
         first=min(since.values()),
     )
 

@@ -133,7 +133,7 @@ METHOD = Method(
     hook=Hook(
         chosen("shards", "slices", "aggregate"),
         AtRandom,
-        build=lambda model, setting: models.ensemble(model, setting["shards"], setting["aggregate"]),
+        build=lambda model, setting: models.ensemble_of(model, setting["shards"], setting["aggregate"]),
     ),
     # a class, and any share of the images worth speaking of, is in every shard and from the first slice on
     passes=lambda _p, _forget, retain: RetrainParams().epochs * retain,

@@ -138,7 +138,7 @@ def _transfer(
 ) -> tuple[nn.Module, dict[str, float]]:
     """A fresh student that learned from the original through the gate, and what passed it."""
     shape = problem.retain.pixels.shape
-    maker = models.Generator(tuple(shape[2:]), shape[1])
+    maker = models.Generator(shape[2:], shape[1])
     models.initialise_(maker, generator)
     maker = maker.to(problem.device).train()
     original = copy.deepcopy(problem.model).eval().requires_grad_(False)
