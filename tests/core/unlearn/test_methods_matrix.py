@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import itertools
 import math
 from dataclasses import replace
 from functools import cache
@@ -61,6 +62,7 @@ NO_RANDOMNESS = {
     for n in ("iu", "ssd", "mnemonic", "amnesiac", "sisa", "certified", "ntk", "lwsf", "arcane")
     for p in PROTOCOLS
 } - {("iu", "released")}
+CAME_LAST = list(METHODS)[list(METHODS).index("amnesiac") + 1 :]
 CLASS_WISE = [name for name, m in METHODS.items() if "random" not in m.scenarios]
 
 every_case = pytest.mark.parametrize(("arch", "name", "protocol"), CASES + MOBILE_CASES)
@@ -200,11 +202,17 @@ def test_progress_is_told_once_per_epoch_with_finite_facts_and_changes_nothing(m
 
 # --- forgetting a whole class
 
-every_run = pytest.mark.parametrize(("name", "protocol"), [case[1:] for case in CASES])
+
+def class_cases():
+    """Both problems for every method; with two classes the methods that came last are among the slow tests."""
+    for (_, name, protocol), make in itertools.product(CASES, (class_problem, two_class_problem)):
+        slow = name in CAME_LAST and make is two_class_problem
+        count = "two" if make is two_class_problem else "four"
+        marks = [pytest.mark.slow] if slow else []
+        yield pytest.param(make, name, protocol, marks=marks, id=f"{count}-{name}-{protocol}")
 
 
-@every_run
-@pytest.mark.parametrize("make", [class_problem, two_class_problem], ids=["four", "two"])
+@pytest.mark.parametrize(("make", "name", "protocol"), class_cases())
 def test_a_whole_class_is_a_problem_like_any_other(make, name, protocol):
     """The label to forget is in no retained image, and with two classes there is one wrong label."""
     problem = make()
@@ -258,8 +266,16 @@ def test_lost_classes_are_those_of_which_no_image_is_retained(forgotten):
 QUANTIZATIONS = ("fp", "2w", "4w4a-lsq", "4w4a-pact", "4w4a-dsq", "4w4a-perchannel", "4w8a-released")
 
 
-@every_method
-@pytest.mark.parametrize("label", QUANTIZATIONS)
+def quantized_cases():
+    """Every pair; of the methods that came last most are among the slow tests."""
+    for method, label in itertools.product(METHODS.values(), QUANTIZATIONS):
+        slow = method.name in CAME_LAST and label not in ("fp", "4w4a-dsq")
+        yield pytest.param(
+            label, method, marks=[pytest.mark.slow] if slow else [], id=f"{label}-{method.name}"
+        )
+
+
+@pytest.mark.parametrize(("label", "method"), quantized_cases())
 def test_every_method_works_on_every_quantization(label, method):
     problem = suited(untrained_problem(QuantSpec.parse(label)), method)
     before = state_of(problem.model)
