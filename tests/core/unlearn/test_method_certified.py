@@ -11,7 +11,8 @@ from core.errors import BadInput
 from core.models import unit_features, unit_head
 from core.quant import QuantSpec
 from core.unlearn import METHODS
-from core.unlearn.certified import WEIGHTS, budget, fit_head, newton_step, one_against_others, worst_case
+from core.unlearn.certified import WEIGHTS, budget, newton_step, one_against_others
+from core.unlearn.logistic import fit_head, worst_case
 from tests.core.toy_problem import (
     FP,
     PLAIN,

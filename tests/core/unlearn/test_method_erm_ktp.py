@@ -10,15 +10,13 @@ from torch import nn
 
 from core.errors import BadInput
 from core.unlearn import METHODS
+from core.unlearn.class_masks import MASK, Masking, cut_mask
 from core.unlearn.erm_ktp import (
-    MASK,
     ERMParams,
-    Masking,
     Seen,
     beginner,
     clip_mask,
     close_,
-    cut_mask,
     mask_regulariser,
     transfer_loss,
     usable_channels,

@@ -8,17 +8,8 @@ import torch
 
 from core.data import Images
 from core.unlearn import METHODS
-from core.unlearn.zero_shot import (
-    TRUST,
-    Maps,
-    ZeroShotParams,
-    adam,
-    attention_map,
-    band_pass,
-    divergence,
-    learned_noise,
-    student_loss,
-)
+from core.unlearn.gated_transfer import TRUST, Maps, adam, divergence
+from core.unlearn.zero_shot import ZeroShotParams, attention_map, band_pass, learned_noise, student_loss
 from tests.core.toy_problem import PLAIN, W4A4, class_problem, differing, seeded, toy_images, toy_model
 
 ZERO = METHODS["zero_shot"]
