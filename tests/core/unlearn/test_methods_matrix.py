@@ -212,7 +212,7 @@ def class_cases():
         yield pytest.param(make, name, protocol, marks=marks, id=f"{count}-{name}-{protocol}")
 
 
-@pytest.mark.parametrize(("make", "name", "protocol"), class_cases())
+@pytest.mark.parametrize(("make", "name", "protocol"), list(class_cases()))
 def test_a_whole_class_is_a_problem_like_any_other(make, name, protocol):
     """The label to forget is in no retained image, and with two classes there is one wrong label."""
     problem = make()
@@ -275,7 +275,7 @@ def quantized_cases():
         )
 
 
-@pytest.mark.parametrize(("label", "method"), quantized_cases())
+@pytest.mark.parametrize(("label", "method"), list(quantized_cases()))
 def test_every_method_works_on_every_quantization(label, method):
     problem = suited(untrained_problem(QuantSpec.parse(label)), method)
     before = state_of(problem.model)
