@@ -27,12 +27,12 @@ if TYPE_CHECKING:
         ModelInfo as ModelInfo,
         model_info as model_info,
     )
-    from core.models.released import LearnableBias as LearnableBias
-    from core.models.shapes import cell_averages as cell_averages, to_grid as to_grid
     from core.models.one_class import (
         OneClassEnsemble as OneClassEnsemble,
         one_class_ensemble as one_class_ensemble,
     )
+    from core.models.released import LearnableBias as LearnableBias
+    from core.models.shapes import cell_averages as cell_averages, to_grid as to_grid
     from core.models.unit_head import (
         unit_features as unit_features,
         unit_head as unit_head,
