@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from core.models.one_class import (
         OneClassEnsemble as OneClassEnsemble,
         one_class_ensemble as one_class_ensemble,
+        train_shifts_ as train_shifts_,
     )
     from core.models.released import LearnableBias as LearnableBias
     from core.models.shapes import cell_averages as cell_averages, to_grid as to_grid
     from core.models.unit_head import (
         unit_features as unit_features,
-        unit_head as unit_head,
+        unit_head_of as unit_head_of,
         with_unit_head as with_unit_head,
     )
     from core.models.weights import check_digest as check_digest, file_digest as file_digest

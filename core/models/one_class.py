@@ -26,7 +26,7 @@ class OneClass(nn.Module):
 
     def __init__(self, network: nn.Module, outputs: int) -> None:
         super().__init__()
-        self.network = without_shifts_(network)
+        self.network = without_biases_(network)
         self.register_buffer("centre", torch.zeros(outputs))
         self.register_buffer("scale", torch.ones(()))
 
@@ -63,19 +63,24 @@ def one_class_ensemble(network: nn.Module) -> nn.Module:
     return OneClassEnsemble(network, len(last.weight))
 
 
-def without_shifts_(network: nn.Module) -> nn.Module:
-    """Takes biases away, in place, and keeps those of normalisation and quantizers from training.
-
-    A network that can learn a constant maps everything to the centre. What normalisation adds is 0; quantizers'
-    offsets stay where calibration puts them.
-    """
+def without_biases_(network: nn.Module) -> nn.Module:
+    """Takes the biases of layers away, in place."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.bias = None
-        elif isinstance(module, (LearnableBias, *NORMALISATION)) and module.bias is not None:
-            module.bias.requires_grad_(False)
+    return network
+
+
+def train_shifts_(network: nn.Module, *, trains: bool) -> None:
+    """Lets what is added to activations train, or keeps it from that.
+
+    A network that can learn a constant maps everything to the centre. What normalisation adds then stays 0, and
+    quantizers' offsets stay where calibration put them.
+    """
+    for module in network.modules():
+        if isinstance(module, (LearnableBias, *NORMALISATION)) and module.bias is not None:
+            module.bias.requires_grad_(trains)
     for _, quantizer in quantizers(network):
         offset = getattr(quantizer, "offset", None)
         if isinstance(offset, nn.Parameter):
-            offset.requires_grad_(False)
-    return network
+            offset.requires_grad_(trains)

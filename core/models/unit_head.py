@@ -55,7 +55,7 @@ def _unit(last: nn.Linear) -> UnitHead:
     return new
 
 
-def unit_head(model: nn.Module) -> UnitHead:
+def unit_head_of(model: nn.Module) -> UnitHead:
     """The last layer of a network with such a head."""
     last = list(weighted_layers(model).values())[-1]
     assert isinstance(last, UnitHead)
@@ -65,7 +65,7 @@ def unit_head(model: nn.Module) -> UnitHead:
 def unit_features(model: nn.Module, x_BCHW: Tensor) -> Tensor:
     """What the head of a network with such a head sees of images, BD."""
     seen: list[Tensor] = []
-    head = unit_head(model)
+    head = unit_head_of(model)
     handle = head.register_forward_pre_hook(lambda _layer, inputs: seen.append(head.unit(inputs[0])))
     try:
         model(x_BCHW)

@@ -41,15 +41,15 @@ from core.unlearn.shards import (
 class ArcaneParams(Params):
     """Options; all of them are settled while the original trains.
 
-    blocks: of each class. order: of a class's images, those that are expected to be asked for last: at random, or by
+    blocks: of each class. ranking: of a class's images, those that are expected to be asked for last: at random, or by
     how far their pixels are from the class's mean (outliers), as what is unusual is asked for.
-    kept_share: of each class's images that it is trained on, the first ones in this order (representative selection).
-    Order and selection by outliers look at all images, those that will be forgotten too: what follows is exact for
+    kept_share: of each class's images that it is trained on, the first ones (representative selection).
+    Ranking and selection by outliers look at all images, those that will be forgotten too: what follows is exact for
     this table, not for the one that others would have made.
     """
 
     blocks: Positive = 2
-    order: Literal["random", "outliers"] = "random"
+    ranking: Literal["random", "outliers"] = "random"
     kept_share: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
@@ -87,8 +87,14 @@ class ByClass(Dealt):
     def __init__(self, training: Training, setting: Setting) -> None:
         super().__init__(training, setting, by_class(training, setting), setting["blocks"])
 
-    def finish(self, model: nn.Module) -> None:  # noqa: ARG002
+    def prepare(self, generator: torch.Generator, pretrained: bool) -> None:
+        """Each network by itself; what could learn a constant does not train."""
+        super().prepare(generator, pretrained)
+        models.train_shifts_(self.training.model, trains=False)
+
+    def finish(self, model: nn.Module) -> None:
         """Sets the units of distances."""
+        models.train_shifts_(model, trains=True)
         assert isinstance(self.shards, Classes)
         for shard in range(len(self.shards.networks)):
             self.shards.measure_(shard)
@@ -100,7 +106,7 @@ def by_class(training: Training, setting: Setting) -> Table:
     block_N = torch.full_like(labels_N, -1)
     for label in range(training.classes):
         members = (labels_N == label).nonzero()[:, 0]
-        taken = members[_order(training, members, setting)]
+        taken = members[_ranked(training, members, setting)]
         taken = taken[: max(1, round(setting["kept_share"] * len(taken)))] if len(taken) else taken
         if blocks > len(taken):
             raise BadInput(
@@ -110,9 +116,9 @@ def by_class(training: Training, setting: Setting) -> Table:
     return labels_N, block_N
 
 
-def _order(training: Training, members: Tensor, setting: Setting) -> Tensor:
+def _ranked(training: Training, members: Tensor, setting: Setting) -> Tensor:
     """Of a class's images, positions among them, those last that are expected to be asked for."""
-    if setting["order"] == "random":
+    if setting["ranking"] == "random":
         label = int(training.images.labels[members[0]]) if len(members) else 0
         return torch.randperm(len(members), generator=training.draws(-2 - label))
     pixels = training.images.pixels.cpu()[members].float().flatten(1)
@@ -138,7 +144,9 @@ def arcane(
     affected = affected_shards(problem, classes)
     since = restart_(classes, affected, problem)
     if since:
+        models.train_shifts_(model, trains=False)
         go_on_(classes, since, generator, problem)
+        models.train_shifts_(model, trains=True)
         for shard in since:
             classes.measure_(shard)
     if on_epoch is not None:
@@ -153,7 +161,7 @@ METHOD = Method(
     lambda _arch: {},  # nothing to search: the training decides
     arcane,
     hook=Hook(
-        chosen("blocks", "order", "kept_share"),
+        chosen("blocks", "ranking", "kept_share"),
         ByClass,
         build=lambda model, _setting: models.one_class_ensemble(model),
     ),

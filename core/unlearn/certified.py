@@ -66,7 +66,7 @@ class Head(Part):
         super().prepare(generator, pretrained)
         if self.frozen:
             self.training.model.requires_grad_(False)
-            models.unit_head(self.training.model).weight.requires_grad_()
+            models.unit_head_of(self.training.model).weight.requires_grad_()
 
     def epochs(self, asked: int) -> int:
         """One where the backbone is frozen: the head is fitted at the end anyway."""
@@ -117,7 +117,7 @@ def one_against_others(labels_N: Tensor, label: int) -> Tensor:
 @no_grad
 def _put_head_(model: nn.Module, weights_KD: Tensor) -> None:
     """Writes the head's weights; a quantizer's steps follow from them alone."""
-    head = models.unit_head(model)
+    head = models.unit_head_of(model)
     head.weight.copy_(weights_KD)
     quant.restart_weight_quantizers_(head)
 

@@ -11,7 +11,7 @@ from torch import nn
 from core.data import concat
 from core.errors import BadInput
 from core.models import build, initialise_
-from core.models.one_class import OneClass
+from core.models.one_class import OneClass, train_shifts_
 from core.quant import calibrate_, quantizers
 from core.unlearn import METHODS
 from core.unlearn.arcane import by_class
@@ -55,7 +55,7 @@ def test_each_class_is_cut_into_blocks():
 
 
 def test_what_is_unusual_comes_last_and_a_share_is_selected_from_the_front():
-    (label_N, block_N), images = table_of(order="outliers", kept_share=0.5, blocks=2)
+    (label_N, block_N), images = table_of(ranking="outliers", kept_share=0.5, blocks=2)
     pixels = images.pixels[label_N == 0].float().flatten(1)
     far = (pixels - pixels.mean(0)).square().sum(1)
     blocks = block_N[label_N == 0]
@@ -73,6 +73,7 @@ def test_more_blocks_than_images_are_refused_in_one_line():
 def test_a_network_of_one_class_has_no_bias_to_learn_and_a_centre_away_from_zero():
     network = OneClass(build("resnet18", 4, generator=seeded(), width=0.01, quant=W4A4), 4)
     calibrate_(initialise_(network, seeded()), PLAIN.normalise(toy_images(24).pixels))
+    train_shifts_(network, trains=False)
     trained = [name for name, p in network.named_parameters() if p.requires_grad]
     assert not any(name.endswith(("bias", "offset")) for name in trained)
     assert len(list(quantizers(network))) > 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.errors import BadInput
-from core.models import unit_features, unit_head
+from core.models import unit_features, unit_head_of
 from core.quant import QuantSpec
 from core.unlearn import METHODS
 from core.unlearn.certified import WEIGHTS, budget, newton_step, one_against_others
@@ -154,7 +154,7 @@ def test_features_have_length_one_where_the_weights_see_them(label):
     x = PLAIN.normalise(class_problem().retain.pixels[:6])
     seen = unit_features(model, x)
     assert torch.allclose(seen.norm(dim=1), torch.ones(6))
-    head = unit_head(model)
+    head = unit_head_of(model)
     weight = head.weight if label == "fp" else head.weight_quantizer(head.weight)
     assert torch.equal(model(x), seen @ weight.T)
 

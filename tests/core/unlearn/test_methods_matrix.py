@@ -215,7 +215,7 @@ def class_cases():
 @pytest.mark.parametrize(("make", "name", "protocol"), list(class_cases()))
 def test_a_whole_class_is_a_problem_like_any_other(make, name, protocol):
     """The label to forget is in no retained image, and with two classes there is one wrong label."""
-    problem = make()
+    problem = suited(make(), METHODS[name])
     before = state_of(problem.model)
     unlearned = run(problem, name, protocol)
     assert differing(before, problem.model) == []
