@@ -143,7 +143,9 @@ def run_trial(node: Node, place: Place, store: Store) -> Result:
 
 def _shadow_trial(node: Node, place: Place, data: warm.DeviceData, store: Store) -> Result:
     original, kept = warm.original_model(place, node.parents[1], node.inputs, data.classes)
-    result = _unlearn(node, place, data, original, Partial(store, node.key, place.checkpoint_epochs), kept)
+    positions = _positions(node, data, store) if kept else None
+    partial = Partial(store, node.key, place.checkpoint_epochs)
+    result = _unlearn(node, place, data, original, partial, kept, positions=positions)
     return result._replace(row=result.row | _chosen_row(node))
 
 
