@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,6 +94,25 @@ Hardware = Annotated[
 Only = Annotated[
     str | None, typer.Option("--only", help="with score: these metrics alone", metavar="NAME,NAME")
 ]
+Method = Annotated[
+    str | None, typer.Option(help="with export: a method of the grid, retrain, original, or best")
+]
+Out = Annotated[Path | None, typer.Option(help="with export: the file", metavar="FILE")]
+Dataset = Annotated[
+    str | None, typer.Option(help="with export: where the grid has several, as the five after it")
+]
+Arch = Annotated[str | None, typer.Option(help="with export: network")]
+Quant = Annotated[str | None, typer.Option(help="with export: quantization, such as 4w4a")]
+Scenario = Annotated[str | None, typer.Option(help="with export: random or class")]
+Amount = Annotated[float | None, typer.Option(help="with export: ratio, or number of the class")]
+Seed = Annotated[int | None, typer.Option(help="with export: seed")]
+Fold = Annotated[
+    bool, typer.Option("--fold-batchnorm", help="with export: normalisations into the channels' steps")
+]
+Snap = Annotated[
+    bool,
+    typer.Option("--snap-offsets", help="with export: offsets in whole steps, which is another network"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for machines, and nothing else")]
 
 app = typer.Typer(add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -120,20 +139,32 @@ def grid(
     hardware: Hardware = None,
     only: Only = None,
     thumbnails: Thumbnails = None,
+    method: Method = None,
+    out: Out = None,
+    dataset: Dataset = None,
+    arch: Arch = None,
+    quant: Quant = None,
+    scenario: Scenario = None,
+    amount: Amount = None,
+    seed: Seed = None,
+    fold_batchnorm: Fold = False,
+    snap_offsets: Snap = False,
 ) -> None:
     """Parses, then hands over to a verb; the imports below cost seconds that --help need not wait for."""
-    from orchestrator.cli import Options, open_grid, verbs
+    from orchestrator.cli import Export, Options, open_grid, verbs
 
     if verb not in verbs.VERBS:
         raise unknown("verb", verb, verbs.VERBS)
     if executor not in EXECUTORS:
         raise unknown("executor", executor, EXECUTORS)
-    if against and verb != "report":
-        raise BadInput(f"--against belongs to report, not to {verb}: report --against {against}")
-    if hardware and verb != "plan":
-        raise BadInput(f"--hardware belongs to plan, not to {verb}: plan --hardware {hardware}")
-    if only and verb != "score":
-        raise BadInput(f"--only belongs to score, not to {verb}: score --only {only}")
+    cell = {
+        "dataset": dataset, "arch": arch, "quant": quant, "scenario": scenario, "amount": amount, "seed": seed,
+    }  # fmt: skip
+    _check_owner(verb, "report", {"against": against})
+    _check_owner(verb, "plan", {"hardware": hardware})
+    _check_owner(verb, "score", {"only": only})
+    _check_owner(verb, "export", {"method": method, "out": out, **cell})
+    _check_owner(verb, "export", {"fold-batchnorm": fold_batchnorm, "snap-offsets": snap_offsets})
     if thumbnails is not None and verb not in ("run", "report"):
         raise BadInput(f"--thumbnails and --no-thumbnails belong to run and report, not to {verb}")
     options = Options(
@@ -151,9 +182,18 @@ def grid(
         hardware,
         tuple(filter(None, (only or "").split(","))),
         thumbnails,
+        Export(method, out, cell, fold_batchnorm, snap_offsets),
     )
     spec, opened = open_grid(verb, recipe, spec_file, overrides or [], store)
     raise typer.Exit(verbs.VERBS[verb](spec, opened, options, Console()))
+
+
+def _check_owner(verb: str, owner: str, given: Mapping[str, object]) -> None:
+    """Raises BadInput for an option of another verb."""
+    for name, value in given.items():
+        if verb != owner and value not in (None, False):
+            shown = f"{owner} --{name}" if value is True else f"{owner} --{name} {value}"
+            raise BadInput(f"--{name} belongs to {owner}, not to {verb}: {shown}")
 
 
 def seconds(text: str | None) -> float | None:

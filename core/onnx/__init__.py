@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from core.door import door
 
 if TYPE_CHECKING:
-    from core.onnx.agreement import layer_by_layer as layer_by_layer
+    from core.onnx.agreement import Agreement as Agreement, layer_by_layer as layer_by_layer
     from core.onnx.exporting import export_onnx as export_onnx
     from core.onnx.session import ExportedNetwork as ExportedNetwork
 else:

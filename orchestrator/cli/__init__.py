@@ -10,7 +10,7 @@ from core.door import door
 if TYPE_CHECKING:
     from orchestrator.cli import completion as completion, help as help, verbs as verbs
     from orchestrator.cli.grid_and_store import open_grid as open_grid
-    from orchestrator.cli.options import Options as Options
+    from orchestrator.cli.options import Export as Export, Options as Options
     from orchestrator.cli.printing import speak_any_encoding as speak_any_encoding
     from orchestrator.cli.standard_output import (
         SIGPIPE_CODE as SIGPIPE_CODE,

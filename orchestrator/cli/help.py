@@ -48,6 +48,10 @@ VERBS: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {
         "measures what a finished store lacks of the metrics, without training",
         (("score --store runs/digits", ""), ("score --store runs/digits --only mia_auc,mia_tpr", "")),
     ),
+    "export": (
+        "writes a cell's network as an ONNX file with integer weights",
+        (("export --recipe digits --method ft --out ft.onnx", ""),),
+    ),
     "sync": ("brings MLflow up to date with the store", (("sync --store runs/digits", ""),)),
     "ui": ("serves the MLflow comparison of a store", (("ui --store runs/digits", ""),)),
 }
@@ -58,8 +62,12 @@ _OWN: dict[str, tuple[str, ...]] = {
     "plan": ("--hardware", "--workers", "--allow-cpu"),
     "status": ("--allow-cpu",),
     "report": ("--against", "--charts", "--thumbnails"),
+    "export": (
+        "--method", "--out", "--dataset", "--arch", "--quant", "--scenario", "--amount", "--seed",
+        "--fold-batchnorm", "--snap-offsets",
+    ),
     "ui": ("--port",),
-}
+}  # fmt: skip
 _FIGURES = (
     ("FA", "accuracy on the images to forget: like Retrain's is right, neither 0 nor 100"),
     ("RA", "accuracy on the images that stay"),

@@ -1,8 +1,22 @@
 """The command line after parsing, and its exit codes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 FAILED = 3  # exit code of a grid that ended with failed nodes
+
+
+@dataclass(frozen=True)
+class Export:
+    """Which cell's network goes into which file, and how. cell: its coordinates, None where the grid has one alone."""
+
+    method: str | None = None
+    out: Path | None = None
+    cell: Mapping[str, Any] = field(default_factory=dict)
+    fold_batchnorm: bool = False
+    snap_offsets: bool = False
 
 
 @dataclass(frozen=True)
@@ -23,3 +37,4 @@ class Options:
     hardware: str | None = None
     only: tuple[str, ...] = ()
     thumbnails: bool | None = None
+    export: Export = Export()

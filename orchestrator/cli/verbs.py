@@ -149,6 +149,7 @@ VERBS: dict[str, Callable[[GridSpec, Store, Options, Console], int]] = {
     "report": report,
     "compact": compact,
     "score": score,
+    "export": Lazy("orchestrator.cli.onnx_file:export"),
     "sync": sync,
     "ui": Lazy("orchestrator.cli.ui:ui"),
 }
