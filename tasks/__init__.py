@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         revision_of as revision_of,
     )
     from tasks.record import (
+        DECIDED_ALIKE as DECIDED_ALIKE,
         SCHEMA as SCHEMA,
         SCHEMA_VERSION as SCHEMA_VERSION,
         Candidate as Candidate,

@@ -5,7 +5,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["data", "original", "retrain", "trial", "evaluate", "search", "select", "score", "audit"]
+Kind = Literal[
+    "data", "original", "retrain", "trial", "evaluate", "search", "select", "score", "audit", "evaluate_export"
+]  # fmt: skip
 
 # A stage's revision is part of its nodes' keys: raise it when a code change makes old results incomparable.
 # (A method has a revision of its own, in core.unlearn.)
@@ -19,6 +21,7 @@ REVISIONS: dict[Kind, int] = {
     "select": 1,
     "score": 1,
     "audit": 1,
+    "evaluate_export": 1,
 }
 
 # Nodes that train run on accelerator slots, the others are short CPU work.

@@ -17,6 +17,9 @@ from core.errors import BadInput
 SCHEMA_VERSION = 6
 
 
+DECIDED_ALIKE = "decided_alike"  # images on which an exported network decides as it did before, in percent
+
+
 class Newer(BadInput):
     """A row, or a store, of a later version of the schema; nothing is wrong with it."""
 
@@ -70,8 +73,8 @@ class Record(BaseModel):
     worked on it at the same time, and its seconds are those of a shared GPU. model: the node an evaluation
     looked at. selected, reference: evaluations. scores: figures of metrics without a field here, which came to
     `core.metrics.METRICS` later or from outside; of an audit, everything it measured, with floors. scored: of a score,
-    the evaluation or selection that it is about. shadow: the number of a model that an audit alone is about; its other
-    coordinates are those of the problem that is audited.
+    or an exported network's evaluation, the evaluation or selection that it is about. shadow: the number of a model
+    that an audit alone is about; its other coordinates are those of the problem that is audited.
     """
 
     model_config = ConfigDict(extra="forbid")

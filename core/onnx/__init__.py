@@ -11,6 +11,6 @@ from core.door import door
 if TYPE_CHECKING:
     from core.onnx.agreement import Agreement as Agreement, layer_by_layer as layer_by_layer
     from core.onnx.exporting import export_onnx as export_onnx
-    from core.onnx.session import ExportedNetwork as ExportedNetwork
+    from core.onnx.session import ExportedNetwork as ExportedNetwork, runtime_version as runtime_version
 else:
     __getattr__, __dir__, __all__ = door(__name__, __file__)

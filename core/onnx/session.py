@@ -32,3 +32,8 @@ def session(exported: bytes, threads: int, *, optimised: bool = True) -> Any:
     if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
+
+
+def runtime_version() -> str:
+    """onnxruntime's, such as 1.32.0."""
+    return str(onnxruntime.__version__)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from core.sources import method_source, sources_of
 from core.unlearn import METHODS, Space
 from orchestrator.plan.audit_nodes import CLASS_WISE, audit_node, shadow_inputs, shadow_trial
-from orchestrator.plan.trial_nodes import AXES, Search, evaluation
+from orchestrator.plan.trial_nodes import AXES, Search, evaluation, export_evaluation
 from orchestrator.spec import GridSpec, base_name, hook_label, inapplicable, node_params, titles
 from tasks import Kind, Node, make_node
 
@@ -129,6 +129,8 @@ def _plan(spec: GridSpec) -> Plan:
             builder = _Builder(spec, settings, plan, dataset, arch, quant.label, seed)
             for scenario, amount in _scenarios(spec):
                 builder.add_problem(scenario, amount)
+                if spec.export.evaluate:
+                    builder.add_exports(scenario, amount)
             if seed in spec.audited_seeds:
                 for scenario, amount in _scenarios(spec):
                     builder.add_audit(scenario, amount)
@@ -216,6 +218,14 @@ class _Builder:
                 self.plan.left_out[at._replace(method=label)] = why
             elif label != "retrain":
                 self.plan.cells[at._replace(method=label)] = self._search(label, base, reference).key
+
+    def add_exports(self, scenario: str, amount: float) -> None:
+        """For each cell of a problem, an evaluation of its network as it is exported."""
+        base = self.base | {"scenario": scenario, "amount": amount}
+        for label in self.spec.methods:
+            cell = Cell(**{axis: base[axis] for axis in Cell._fields[:-1]}, method=label)
+            if cell in self.plan.cells:
+                self._keep(export_evaluation(base, label, self.plan.cells[cell]))
 
     def _retrain(self, base: dict[str, Any]) -> Node:
         training = self._method("retrain", node_params(self.spec.retrain_params()))

@@ -5,6 +5,7 @@ to the end, and the other way round. A part is that trial with `until`, the epoc
 next part takes up the state that it left, and computes it again where that is lost.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +103,12 @@ class Search:
             inputs["until"] = until
         trial = make_node("trial", (self.data, self.original), inputs, self.label, before)
         return trial, evaluation(trial, inputs | {"method": self.label})
+
+
+def export_evaluation(base: Mapping[str, Any], label: str, holder: str) -> Node:
+    """The node that measures a cell's network once more, exported. holder: the selection or evaluation of the cell."""
+    inputs = {name: base[name] for name in (*AXES, "validation")} | {"method": label}
+    return make_node("evaluate_export", (holder,), inputs, label)
 
 
 def evaluation(model: Node, inputs: dict[str, Any] | None = None) -> Node:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from orchestrator.plan import Cell, Plan
 from orchestrator.report.attack_notes import attack_notes
+from orchestrator.report.export_notes import export_notes
 from orchestrator.report.facts import facts_of, notes_of
 from orchestrator.report.gradient_norms import norm_table
 from orchestrator.report.lines import line_of
@@ -59,7 +60,7 @@ def _table(spec: GridSpec, at: Cell, methods: dict[str, list[Entry]], rows: Mapp
         f"{titles.title(at.dataset)} · {titles.title(at.arch)} · {at.quant} · {scenario}",
         facts_of(spec, at, everything, floor),
         tuple(_marked(line, verdict, floor) for line in lines),
-        (*notes_of(lines, everything), *attack_notes(methods)),
+        (*notes_of(lines, everything), *attack_notes(methods), *export_notes(methods)),
         floor,
         printed_rows(spec, at, {line.method: _means(line) for line in lines}, len(spec.seeds)),
         norm_table(methods, rows),

@@ -5,11 +5,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from core.metrics import all_columns
+from core.metrics import FIGURES, all_columns
 from orchestrator.results.parquet import Row
-from tasks import SCHEMA, Record
+from tasks import DECIDED_ALIKE, SCHEMA, Record
 
-SCORE = "score"  # the kind of rows that fill others
+SCORE, EXPORT = "score", "evaluate_export"  # the kinds of rows that fill others
 
 
 def with_figures(rows: Iterable[Row]) -> list[Row]:
@@ -47,7 +47,15 @@ def _told(rows: Iterable[Row]) -> dict[str, dict[str, float | None]]:
         if row["kind"] == SCORE and row["status"] == "done":
             fields = {name: row[name] for name in all_columns() if row.get(name) is not None}
             told.setdefault(row["scored"], {}).update(fields | _own(row))
+        elif row["kind"] == EXPORT and row["status"] == "done":
+            told.setdefault(row["scored"], {}).update(_exported(row))
     return told
+
+
+def _exported(row: Row) -> dict[str, float | None]:
+    """What the exported network's own row says, as columns beside the fake-quantized figures."""
+    figures = {f"{name}_exported": row[name] for name in FIGURES}
+    return figures | {DECIDED_ALIKE: _own(row).get(DECIDED_ALIKE)}
 
 
 def _with_figures(row: Row, told: Mapping[str, Mapping[str, float | None]]) -> Row:

@@ -148,6 +148,12 @@ class AuditSpec(Part):
         return self
 
 
+class ExportSpec(Part):
+    """evaluate: measure FA, RA, TA and MIA again on every cell's network as an ONNX file, run by onnxruntime."""
+
+    evaluate: bool = False
+
+
 class TrackingSpec(Part):
     """uri: an MLflow server, else a SQLite file in the store. enabled: false leaves MLflow alone."""
 

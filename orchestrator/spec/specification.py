@@ -18,6 +18,7 @@ from orchestrator.spec.class_names import class_numbers
 from orchestrator.spec.fields import (
     AuditSpec,
     DataSpec,
+    ExportSpec,
     LimitSpec,
     Names,
     Part,
@@ -125,6 +126,7 @@ class GridSpec(Part):
     data: DataSpec = DataSpec()
     search: SearchSpec = SearchSpec()
     audit: AuditSpec = AuditSpec()
+    export: ExportSpec = ExportSpec()
     tracking: TrackingSpec = TrackingSpec()
     resources: ResourceSpec = ResourceSpec()
     needs_gpu: bool = False

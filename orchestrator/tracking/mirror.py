@@ -153,8 +153,7 @@ class Mirror:
         try:
             self._write_cells(cells.values(), tracker.lanes)
             for record in records.values():
-                if record.kind == "audit":
-                    self._add_audit(record)
+                self._add_beside(record)
         finally:
             self._rows.release()
 
@@ -173,24 +172,23 @@ class Mirror:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _add_audit(self, record: Record) -> None:
-        """An audit's scores and floors, as metrics of its cell's run; a second time adds nothing."""
+    def _add_beside(self, record: Record) -> None:
+        """An audit's scores and floors, or an exported network's figures, as metrics of its cell's run.
+
+        A second time adds nothing.
+        """
         node = self.plan.nodes.get(record.key)
-        if node is None or record.status != "done":
+        told = run_values.beside(record)
+        if node is None or record.status != "done" or not told:
             return
         cell = node.parents[0]
         key = cell if cell in self.plan.cells.values() else self.plan.originals.get(problem_of(node), "")
         run = self._open().runs.get(key)
         if run is not None:
-            told = {
-                f"audit/{score.name}": score.value for score in record.scores or () if score.value is not None
-            }
             self._open().log(run, run_values.points(told), {}, {}, run_values.milliseconds(record))
 
     def _write(self, record: Record) -> None:
-        if record.kind == "audit":
-            self._add_audit(record)
-            return
+        self._add_beside(record)
         for node in self._affected(record):
             self._put(node, record)
 

@@ -7,7 +7,7 @@ from typing import Any
 from core.checkpoint import WEIGHTS
 from core.metrics import FIGURES, METRICS, average_gap, columns
 from orchestrator.spec import GridSpec, colour_of, titles
-from tasks import Node, Record
+from tasks import DECIDED_ALIKE, Node, Record
 
 _BESIDE = (
     "ag",
@@ -101,6 +101,17 @@ def figures(record: Record, names: Iterable[str]) -> dict[str, float]:
     }
     found = record.figures(where)
     return {where[column]: float(value) for column, value in found.items() if value is not None}
+
+
+def beside(record: Record) -> dict[str, float]:
+    """What an audit, or the evaluation of an exported network, adds to its cell's run; of any other row nothing."""
+    scores = {score.name: score.value for score in record.scores or () if score.value is not None}
+    if record.kind == "audit":
+        return {f"audit/{name}": value for name, value in scores.items()}
+    if record.kind == "evaluate_export":
+        found = record.figures((*FIGURES, DECIDED_ALIKE))
+        return {f"export/{name}": value for name, value in found.items() if value is not None}
+    return {}
 
 
 def gaps(record: Record, reference: Record | None) -> dict[str, float]:

@@ -12,6 +12,7 @@ from tasks.job import Job, Place
 from tasks.node import TRAINING, Kind, Node
 from tasks.nodes import warm
 from tasks.nodes.auditing import audit
+from tasks.nodes.exported import evaluate_export
 from tasks.nodes.heartbeat import Heartbeat
 from tasks.nodes.measuring import evaluate, select
 from tasks.nodes.provenance import base_record, now
@@ -30,6 +31,7 @@ _FUNCTIONS: dict[Kind, Callable[[Node, Place, Store], Result]] = {
     "select": select,
     "score": score,
     "audit": audit,
+    "evaluate_export": evaluate_export,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,9 +55,13 @@ def evaluate(node: Node, _place: Place, store: Store) -> Result:
 
 def set_predictions(node: Node, store: Store) -> SetPredictions:
     """What the model of an evaluation's node predicts, by the sets that the node describes."""
-    parts = _predictions(node, store)
+    return by_sets(_predictions(node, store), node.inputs)
+
+
+def by_sets(parts: Mapping[str, Predictions], inputs: dict[str, Any]) -> SetPredictions:
+    """Predictions of all training and test images, by the sets that a node's inputs describe."""
     train, test = parts["train"], parts["test"]
-    at = set_indices(node.inputs, train.labels, test.labels)
+    at = set_indices(inputs, train.labels, test.labels)
     forget, retain, held = (train.select(part) for part in (at.forget, at.retain, at.validation))
     forgotten = None if at.forgotten is None else test.select(at.forgotten)
     return SetPredictions(forget, retain, test.select(at.test), held, forgotten)

@@ -82,7 +82,7 @@ class CostModel:
             return sum(
                 parts * (whole * (each / epochs if epochs else 1) + beside) for parts, each in expected(node)
             )
-        if node.kind == "evaluate":
+        if node.kind in ("evaluate", "evaluate_export"):
             return self._evaluation(node)
         if node.kind not in TRAINING:
             return _SHORT[node.kind]
