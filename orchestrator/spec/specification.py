@@ -100,6 +100,7 @@ class GridSpec(Part):
     every report says. It changes no result.
     original, retrain: their training. params: fixed hyper-parameters by method, or under "all" those of every
     method that has them; a fixed one is not searched.
+    export: whether every cell's network is measured once more as an ONNX file.
     needs_gpu: a grid nobody should start on CPUs by accident.
     """
 
