@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from tests.bench.allocation import allocation
 from tests.bench.attack import attack
+from tests.bench.audit import audit
 from tests.bench.commands import commands
 from tests.bench.compiling import compiling
 from tests.bench.loading import loader
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
     "pace": pace,
     "loader": loader,
     "attack": attack,
+    "audit": audit,
     "planning": planning,
     "commands": commands,
     "reporting": reporting,
