@@ -95,7 +95,8 @@ def score(spec: GridSpec, store: Store, options: Options, console: Console) -> i
     place = environment.make_place(spec, store.address)
     say = Console(stderr=True) if options.as_json else console
     with Lease(store, warn=lambda line: say.print(line, style="yellow", soft_wrap=True)):
-        found = run.score_store(store, place, options.only)
+        grid = expand(make_plan(spec), store)
+        found = run.score_store(store, place, options.only, plan=grid)
     if options.as_json:
         failed = {row.key: row.error_message for row in found.failed}
         say_json(console, {"computed": found.computed, "lacking": found.lacking, "failed": failed})

@@ -8,6 +8,8 @@ from functools import cache
 
 from core.errors import unknown
 from core.metrics import METRICS
+from core.metrics.audit import ATTACKS
+from orchestrator.plan import Plan
 from orchestrator.results import Row, measured_rows, record_of
 from orchestrator.spec import base_name, titles
 from tasks import Job, Node, Outcome, Place, Record
@@ -33,18 +35,23 @@ def score_store(
     place: Place,
     names: Collection[str] = (),
     say: Callable[[int, int], None] = lambda _done, _of: None,
+    plan: Plan | None = None,
 ) -> Scored:
     """Computes what the finished evaluations and selections of a store lack, of the named metrics or of all.
 
     Given again, it finds nothing left to do. The caller holds the store's lease. say: is told after each score how
-    many of how many are done. Raises BadInput for a name that is no metric's.
+    many of how many are done. plan: of a grid whose audits are made, too, where all their models are there; with
+    names if one of them is an attack's. Raises BadInput for a name that is no metric's and no attack's.
     """
     for name in names:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
+        if name not in METRICS and name not in ATTACKS:
+            raise unknown("metric", name, [*METRICS, *ATTACKS])
     found, todo = Scored(), list[Node]()
     finished, manifest = store.finished(), cache(store.manifest)
-    for name, row in _lacking(measured_rows(store)[0], names or METRICS.keys()):
+    if plan is not None and (not names or ATTACKS.keys() & names):
+        todo += _audits(plan, finished, found)
+    wanted = [name for name in names if name in METRICS] if names else list(METRICS)
+    for name, row in _lacking(measured_rows(store)[0], wanted):
         node = score_node(row["key"], name)
         if node.key in finished:
             continue  # it says that there is no such figure
@@ -57,6 +64,19 @@ def score_store(
         found.failed += [outcome.record] if outcome.failure else []
         say(found.computed + len(found.failed), len(todo))
     return found
+
+
+def _audits(plan: Plan, finished: Collection[str], found: Scored) -> Iterator[Node]:
+    """Audits that only have to be computed; those whose models are not there are told."""
+    for key in plan.audits.values():
+        node = plan.nodes[key]
+        if key in finished:
+            continue
+        if missing := sum(parent not in finished for parent in node.parents):
+            reason = f"{missing} of the models that it reads are missing: run the grid"
+            found.lacking.setdefault("audit", {}).setdefault(reason, []).append(key)
+        else:
+            yield node
 
 
 def _lacking(rows: Iterable[Row], names: Collection[str]) -> Iterator[tuple[str, Row]]:

@@ -11,6 +11,7 @@ from core.errors import BadInput
 from core.metrics.audit.attacks import ATTACKS
 from core.seal import sealed, unsealed
 from orchestrator.plan.grid_plan import make_plan
+from orchestrator.run.scoring import score_store
 from orchestrator.spec.specification import parse_spec
 from tasks.job import Job, Place
 from tasks.nodes.auditing import AUDIT, _Pair, _whole_pairs, audit
@@ -22,7 +23,7 @@ from tests.one_problem import digits
 CHOSEN = ("u_lira", "population", "tug_of_war")
 
 
-def grid(models: int):
+def grid(models: int, attacks=CHOSEN):
     values = digits().model_dump(mode="json") | {
         "archs": ["mlp"],
         "quantizers": ["4w4a"],
@@ -34,7 +35,7 @@ def grid(models: int):
         "params": {"ft": {"epochs": 1, "batch_size": 32}},
         "data": {"limit": {"train": 150, "test": 60}},
         "search": {"trials": 2},
-        "audit": {"models": models, "attacks": CHOSEN} if models else {},
+        "audit": {"models": models, "attacks": attacks} if models else {},
     }
     return make_plan(parse_spec(values))
 
@@ -101,6 +102,17 @@ def test_shadows_say_so_and_keep_no_weights_that_nobody_reads(audited):
     shadow = next(n for n in audited.plan.nodes.values() if n.kind == "trial" and "shadow" in n.inputs)
     records = [audited.store.manifest(key).record for key in (chosen.key, shadow.key)]
     assert records[0].params == records[1].params
+
+
+def test_another_attack_is_scored_without_training(audited):
+    more, store = grid(6, (*CHOSEN, "klom")), audited.store
+    found = score_store(store, Place(store.uri), ("klom",), plan=more)
+    assert (found.computed, found.lacking, found.failed) == (2, {}, [])
+    (key,) = (key for cell, key in more.audits.items() if cell.method == "ft")
+    assert "klom_forget" in {score.name for score in store.manifest(key).record.scores}
+    assert score_store(store, Place(store.uri), ("klom",), plan=more).computed == 0
+    lacking = score_store(store, Place(store.uri), ("klom",), plan=grid(8)).lacking
+    assert list(lacking["audit"]) == ["4 of the models that it reads are missing: run the grid"]
 
 
 def without_margins(store: Store, key: str) -> None:
