@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from core.data import LIST
+
 Kind = Literal[
     "data", "original", "retrain", "trial", "evaluate", "search", "select", "score", "audit", "evaluate_export"
 ]  # fmt: skip
@@ -104,6 +106,8 @@ def revision_of(node: Node) -> int | None:
 
 
 def _key(kind: Kind, parents: tuple[str, ...], inputs: dict[str, Any], revision: int) -> str:
-    """SHA-256 over kind, revision, inputs and the parents' keys."""
+    """SHA-256 over kind, revision, inputs and the parents' keys; of a forget list the rows, and not its name."""
+    if str(inputs.get("scenario")).startswith(LIST):
+        inputs = {**inputs, "scenario": LIST}
     identity = {"kind": kind, "revision": revision, "inputs": inputs, "parents": parents}
     return hashlib.sha256(canonical(identity)).hexdigest()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         decoded_training as decoded_training,
     )
     from core.data.dataset import Dataset as Dataset, Limit as Limit, load as load
+    from core.data.list_file import list_entries as list_entries
+    from core.data.list_matching import listed_images as listed_images
     from core.data.loader import (
         Batch as Batch,
         Images as Images,
@@ -28,8 +30,14 @@ if TYPE_CHECKING:
         concat as concat,
         plain_batches as plain_batches,
     )
-    from core.data.splits import (
+    from core.data.row_spans import rows_of as rows_of, spans as spans
+    from core.data.scenarios import (
+        LIST as LIST,
         Scenario as Scenario,
+        listed_as as listed_as,
+        scenario_kind as scenario_kind,
+    )
+    from core.data.splits import (
         Split as Split,
         pool_indices as pool_indices,
         shadow_split as shadow_split,

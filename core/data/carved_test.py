@@ -1,8 +1,9 @@
 """A test split carved out of the training images of a data set that has none."""
 
 import numpy as np
+import numpy.typing as npt
 
-from core.data.readers import Arrays
+from core.data.readers import Arrays, Labels
 from core.data.subset import stratified
 from core.errors import BadInput
 
@@ -22,7 +23,18 @@ def with_test_share(name: str, arrays: Arrays, share: float | None) -> Arrays:
         raise BadInput(
             f"{name} has no test images; take a share of its training images with --set data.test_share=0.2"
         )
-    labels = arrays.train_labels
+    labels, test = arrays.train_labels, carved(name, arrays.train_labels, share)
+    return arrays._replace(
+        train_images=arrays.train_images[~test],
+        train_labels=labels[~test],
+        test_images=arrays.train_images[test],
+        test_labels=labels[test],
+        remarks=(*arrays.remarks, f"{test.sum():,} of {len(labels):,} training images are its test split"),
+    )
+
+
+def carved(name: str, labels: Labels, share: float) -> npt.NDArray[np.bool_]:
+    """Which of the training images (N) become the test split. Raises BadInput if a class has too few for both."""
     counts = np.bincount(labels)
     alone = np.flatnonzero(counts == 1)
     if len(alone):
@@ -32,10 +44,4 @@ def with_test_share(name: str, arrays: Arrays, share: float | None) -> Arrays:
     size = int(np.clip(round(share * len(labels)), (counts > 0).sum(), (counts - 1).sum()))
     test = np.zeros(len(labels), dtype=bool)
     test[stratified(labels, size, _ENTROPY)] = True
-    return arrays._replace(
-        train_images=arrays.train_images[~test],
-        train_labels=labels[~test],
-        test_images=arrays.train_images[test],
-        test_labels=labels[test],
-        remarks=(*arrays.remarks, f"{size:,} of {len(labels):,} training images are its test split"),
-    )
+    return test

@@ -13,7 +13,7 @@ from core.data.catalog import DatasetInfo, dataset_info
 from core.data.locate import decoded, identity, located
 from core.data.readers import Images, Labels
 from core.data.statistics import Channels, channel_statistics
-from core.data.subset import stratified
+from core.data.subset import kept_rows
 from core.errors import BadInput
 from core.lazy import torch
 
@@ -122,6 +122,6 @@ def _taken(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The split, or a subset of `size` of it."""
     if size is not None and size < len(labels):
-        kept = stratified(labels, size, entropy)
+        kept = kept_rows(labels, size, entropy)
         images, labels = images[kept], labels[kept]
     return torch.from_numpy(images), torch.from_numpy(labels)

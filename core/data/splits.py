@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from core.data.scenarios import Scenario
 from core.errors import BadInput
 from core.lazy import Tensor, torch
-
-Scenario = Literal["random", "class"]
 
 
 class Split(NamedTuple):
@@ -21,7 +21,14 @@ class Split(NamedTuple):
     validation: Tensor
 
 
-def split(labels: Tensor, scenario: Scenario, amount: float, seed: int, validation: float = 0.1) -> Split:
+def split(
+    labels: Tensor,
+    scenario: Scenario,
+    amount: float,
+    seed: int,
+    validation: float = 0.1,
+    listed: Sequence[int] | np.ndarray = (),
+) -> Split:
     """Splits a training set for one unlearning problem.
 
     The validation share is drawn class by class with RandomState(seed), the forget set with
@@ -32,24 +39,35 @@ def split(labels: Tensor, scenario: Scenario, amount: float, seed: int, validati
 
     Args:
         labels: int64, N.
-        scenario: "random" forgets the share `amount` of the pool; "class" forgets class `amount` whole.
-        amount: ratio in (0, 1), or a class index.
+        scenario: "random" forgets the share `amount` of the pool; "class" forgets class `amount` whole; "list" the
+            `amount` images that are listed.
+        amount: ratio in (0, 1), a class index, or how many images are listed.
         seed: of both draws.
         validation: share of each class kept from training.
+        listed: rows that are forgotten by "list". Those that the validation share was drawn from go into the pool, so
+            that all of them are trained on.
 
-    Raises BadInput for a ratio outside (0, 1), a class that is not there, or an empty part.
+    Raises BadInput for a ratio outside (0, 1), a class or row that is not there, or an empty part.
     """
-    parts = split_indices(labels.cpu().numpy(), scenario, amount, seed, validation)
+    parts = split_indices(labels.cpu().numpy(), scenario, amount, seed, validation, listed)
     return Split(*map(torch.from_numpy, parts))
 
 
 def split_indices(
-    labels_N: np.ndarray, scenario: Scenario, amount: float, seed: int, validation: float = 0.1
+    labels_N: np.ndarray,
+    scenario: Scenario,
+    amount: float,
+    seed: int,
+    validation: float = 0.1,
+    listed: Sequence[int] | np.ndarray = (),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`split` on arrays, for whoever shows images without torch; the same arguments, parts and errors."""
-    held = np.sort(_held(labels_N, validation, seed))
+    held = np.setdiff1d(_held(labels_N, validation, seed), np.asarray(listed, np.int64))
     pool = np.setdiff1d(np.arange(len(labels_N)), held)
-    forget = np.sort(_forget_indices(labels_N, pool, scenario, amount, seed))
+    if scenario == "list":
+        forget = _listed_indices(len(labels_N), amount, listed)
+    else:
+        forget = np.sort(_forget_indices(labels_N, pool, scenario, amount, seed))
     retain = np.setdiff1d(pool, forget)
     if len(forget) == 0 or len(retain) == 0:
         raise BadInput(
@@ -58,10 +76,18 @@ def split_indices(
     return forget, retain, held
 
 
-def shadow_split(labels: Tensor, amount: float, seed: int, validation: float, number: int) -> Split:
-    """The split of one shadow model in an audit of random forgetting: another pool, and another forget set.
+def shadow_split(
+    labels: Tensor,
+    amount: float,
+    seed: int,
+    validation: float,
+    number: int,
+    listed: Sequence[int] | np.ndarray = (),
+) -> Split:
+    """The split of one shadow model in an audit of random forgetting, or of a list: another pool and forget set.
 
-    What is audited are the images that the problem itself forgets, `split(labels, "random", amount, seed)`. A shadow
+    What is audited are the images that the problem itself forgets, `split(labels, "random", amount, seed)`, or those
+    that are listed, `amount` of them, which are then the share of the pool that a shadow forgets. A shadow
     trains on some of them and forgets those; the others are in none of its three sets. Shadow 0 has none, 1 and 2 one
     half each of a random division, 3 and 4 of another, and so on: with the problem's own models, which have all, each
     image is inside exactly half of 2, 4, 6, … models. The forget set is filled up from the retained images to the share
@@ -69,13 +95,15 @@ def shadow_split(labels: Tensor, amount: float, seed: int, validation: float, nu
     retained images in common. Validation images are the problem's.
 
     Args:
-        labels, amount, seed, validation: of the problem, see `split`.
+        labels, amount, seed, validation, listed: of the problem, see `split`.
         number: of the shadow; what is drawn depends on nothing but it and the problem.
 
     Raises BadInput as `split` does.
     """
-    own = split(labels, "random", amount, seed, validation)
+    own = split(labels, "list" if len(listed) else "random", amount, seed, validation, listed)
     audited, retained = own.forget.numpy(), own.retain.numpy()
+    if len(listed):
+        amount = len(audited) / (len(audited) + len(retained))
     inside = _inside(audited, seed, number)
     most = max(len(retained) // 2, round(amount * len(retained)))
     spare = np.random.RandomState(_drawn(seed, "spare")).permutation(retained)[:most]
@@ -100,9 +128,11 @@ def _drawn(seed: int, what: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{what}".encode()).digest()[:4], "big")
 
 
-def pool_indices(labels: Tensor, validation: float, seed: int) -> Tensor:
-    """Sorted indices that training may see, int64: everything but the validation share."""
-    held = _held(labels.cpu().numpy(), validation, seed)
+def pool_indices(
+    labels: Tensor, validation: float, seed: int, listed: Sequence[int] | np.ndarray = ()
+) -> Tensor:
+    """Sorted indices that training may see, int64: everything but the validation share, and what is listed."""
+    held = np.setdiff1d(_held(labels.cpu().numpy(), validation, seed), np.asarray(listed, np.int64))
     return torch.from_numpy(np.setdiff1d(np.arange(len(labels)), held))
 
 
@@ -118,6 +148,15 @@ def _held(labels_N: np.ndarray, share: float, seed: int) -> np.ndarray:
         members = np.flatnonzero(labels_N == label)
         drawn.append(rng.choice(members, int(share * len(members)), replace=False))
     return np.concatenate(drawn)
+
+
+def _listed_indices(count: int, amount: float, listed: Sequence[int] | np.ndarray) -> np.ndarray:
+    rows = np.unique(np.asarray(listed, np.int64))
+    if len(rows) and not 0 <= rows[0] <= rows[-1] < count:
+        raise BadInput(f"the list names row {rows[-1]} of {count} training images (valid: 0-{count - 1})")
+    if len(rows) != amount:
+        raise BadInput(f"a list of {amount:g} images names {len(rows)}")
+    return rows
 
 
 def _forget_indices(

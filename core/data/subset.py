@@ -20,6 +20,13 @@ def stratified(labels: Indices, size: int, entropy: Sequence[int]) -> Indices:
     return np.sort(np.concatenate(picked)).astype(np.int64)
 
 
+def kept_rows(labels: Indices, size: int | None, entropy: Sequence[int]) -> Indices:
+    """Sorted rows that a limit of `size` images leaves of a split, all of them where it is None or no limit."""
+    if size is None or size >= len(labels):
+        return np.arange(len(labels))
+    return stratified(labels, size, entropy)
+
+
 def _quotas(counts: Indices, size: int) -> Indices:
     """How many of each class: the whole part of its share, what is left to the largest remainders."""
     share = size * counts / counts.sum()

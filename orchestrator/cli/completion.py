@@ -140,6 +140,10 @@ def _fields() -> dict[str, list[str]]:
         "widths",
         "weights.path",
         "weights.sha256",
+        "forget.list.path",
+        "forget.list.name",
+        "forget.list.rows",
+        "forget.list.remarks",
         "weights_saw",
         "original",
         "retrain",
@@ -147,6 +151,7 @@ def _fields() -> dict[str, list[str]]:
         "search.ranges",
     ):
         del found[whole]
+    found["forget.list"] = []
     found |= {f"{field}.{arch}": [] for field in ("widths", "weights") for arch in MODELS}
     saw = _literals(GridSpec.model_fields["weights_saw"].annotation)
     found |= {f"weights_saw.{arch}": saw for arch in MODELS}

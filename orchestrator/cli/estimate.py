@@ -75,6 +75,7 @@ def grid_facts(
         "left_out": grid.omissions,
         "audit": _audit(spec, grid, finished, cost),
         "other_images": other_images(store, spec, grid, finished),
+        "lists": list(spec.forget.remarks),
         "cells_done": sum(key in finished for key in grid.cells.values()),
         "trials_per_cell": sorted({grid.trials(n) for n in grid.nodes.values() if n.kind == "select"}),
         "nodes": dict(Counter(grid.counts()) + to_come),
@@ -188,6 +189,7 @@ def _plan_rows(spec: GridSpec, facts: dict[str, Any], depth: int) -> dict[str, s
         ),
         **forecast_rows(facts),
         **({"images": "; ".join(facts["other_images"])} if facts["other_images"] else {}),
+        **({"lists": "; ".join(facts["lists"])} if facts["lists"] else {}),
         "store": facts["store"],
     }
 
@@ -221,10 +223,11 @@ _ELSEWHERE: dict[str, Any] = {
 
 
 def _forgetting(spec: GridSpec) -> str:
-    """`10, 30, 50 % at random`, `class 0, 3`, or both."""
+    """`10, 30, 50 % at random`, `class 0, 3`, `list customer.txt`, or several of them."""
     shares = f"{', '.join(f'{100 * ratio:g}' for ratio in spec.ratios)} % at random" if spec.ratios else ""
     whole = f"class {', '.join(map(str, spec.classes))}" if spec.classes else ""
-    return " and ".join(part for part in (shares, whole) if part)
+    lists = f"list {', '.join(each.name for each in spec.forget.list)}" if spec.forget.list else ""
+    return " and ".join(part for part in (shares, whole, lists) if part)
 
 
 def _audit(spec: GridSpec, grid: Plan, finished: set[str], cost: CostModel) -> str:

@@ -6,6 +6,7 @@ from core import models
 from core.errors import BadInput
 from core.models import check_digest
 from orchestrator import environment
+from orchestrator.cli.matched_lists import with_rows
 from orchestrator.results import known_grids, with_digests
 from orchestrator.spec import GridSpec, grid_spec, with_overrides
 from tasks.store import Store
@@ -17,13 +18,13 @@ def open_grid(
     """The grid and the store a command means; a store that holds a grid needs no recipe.
 
     Raises BadInput for a store that a later version has written to, where there is no grid to speak of, and before
-    work is planned or begun for weights that do not fit their network.
+    work is planned or begun for weights that do not fit their network and for lists that name no images.
     """
     spec, opened = _opened(verb, recipe, file, overrides, store)
     afresh = verb in ("run", "plan")
     if afresh:
         _check_weights(spec)
-    return with_digests(opened, spec, afresh=afresh), opened
+    return with_digests(opened, with_rows(spec, afresh=afresh), afresh=afresh), opened
 
 
 def _check_weights(spec: GridSpec) -> None:

@@ -45,7 +45,7 @@ def _run(spec: GridSpec, grid: Plan, store: Store, options: Options, console: Co
     other = known_grids.remember(store, spec, grid)
     finished = store.finished()
     images = other_images(store, spec, grid, finished)
-    for line in (*grid.omissions, *warnings, *images, *([other] if other else [])):
+    for line in (*grid.omissions, *spec.forget.remarks, *warnings, *images, *([other] if other else [])):
         _yellow(say)(line)
     cost = cost_model(spec, grid, store, finished, allow_cpu=options.allow_cpu)
     failed = {key: record for key, record in settled.items() if key in grid.nodes}
@@ -221,7 +221,7 @@ def _finish(
 ) -> int:
     """Writes the report, prints the table and where to look; returns the exit code."""
     found = read_grid(store, spec, grid)
-    summary.warnings += data_remarks(store, grid)
+    summary.warnings += [*spec.forget.remarks, *data_remarks(store, grid)]
     said = [*warnings, *summary.warnings]
     files = report_files(spec, grid, store, said, found, thumbnails=options.thumbnails)
     code = FAILED if summary.failed else 0

@@ -93,7 +93,7 @@ def _walk(root: Branch, spec: GridSpec, path: Iterable[_Step]) -> Iterator[Branc
 
 
 def _cell_path(cell: Cell) -> list[_Step]:
-    return [(cell.dataset,), (cell.arch, cell.quant), (cell.scenario, f"{cell.amount:g}"), (cell.method,)]
+    return [(cell.dataset,), (cell.arch, cell.quant), (cell.scenario, str(cell.amount)), (cell.method,)]
 
 
 def _path(node: Node) -> list[_Step]:
@@ -103,7 +103,7 @@ def _path(node: Node) -> list[_Step]:
     if "arch" in i:
         path.append((i["arch"], i["quant"]))
     if "scenario" in i:
-        path.append((i["scenario"], f"{i['amount']:g}"))
+        path.append((i["scenario"], str(float(i["amount"]))))
         if base_name(i["method"]) != titles.ORIGINAL:
             path.append((node.label or i["method"],))
     return path

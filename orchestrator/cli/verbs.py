@@ -55,7 +55,7 @@ def report(spec: GridSpec, store: Store, options: Options, console: Console) -> 
     grid = expand(make_plan(spec), store)
     found = reporting.read_grid(store, spec, grid)
     against = reporting.compare_stores(store, found, spec, options.against) if options.against else None
-    remarks = data_remarks(store, grid)
+    remarks = [*spec.forget.remarks, *data_remarks(store, grid)]
     files = report_files(spec, grid, store, remarks, found, against, thumbnails=options.thumbnails)
     charts = reporting.export_charts(store, found) if options.charts else []
     if options.as_json:

@@ -51,7 +51,7 @@ def audit_node(
 ) -> Node:
     """own: the selection (or the original), original and Retrain. shadows: the Retrain and unlearned model of each."""
     inputs = {
-        **{axis: base[axis] for axis in AXES},
+        **{axis: base[axis] for axis in (*AXES, "listed") if axis in base},
         "validation": base["validation"],
         "method": label,
         "attacks": list(attacks),

@@ -10,6 +10,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from core.data import LIST, rows_of
 from core.sources import method_source, sources_of
 from core.unlearn import METHODS, Space
 from orchestrator.plan.audit_nodes import CLASS_WISE, audit_node, shadow_inputs, shadow_trial
@@ -127,19 +128,25 @@ def _plan(spec: GridSpec) -> Plan:
     for dataset, arch, seed in itertools.product(spec.datasets, spec.archs, spec.seeds):
         for quant in spec.quant_specs(arch):
             builder = _Builder(spec, settings, plan, dataset, arch, quant.label, seed)
-            for scenario, amount in _scenarios(spec):
-                builder.add_problem(scenario, amount)
+            for forgotten in _forgotten(spec, dataset):
+                builder.add_problem(forgotten)
                 if spec.export.evaluate:
-                    builder.add_exports(scenario, amount)
+                    builder.add_exports(forgotten)
             if seed in spec.audited_seeds:
-                for scenario, amount in _scenarios(spec):
-                    builder.add_audit(scenario, amount)
+                for forgotten in _forgotten(spec, dataset):
+                    builder.add_audit(forgotten)
     return plan
 
 
-def _scenarios(spec: GridSpec) -> list[tuple[str, float]]:
-    random = [("random", ratio) for ratio in spec.ratios]
-    return random + [("class", float(label)) for label in spec.classes]
+def _forgotten(spec: GridSpec, dataset: str) -> list[dict[str, Any]]:
+    """What each problem of a data set forgets, as inputs of its nodes."""
+    random = [{"scenario": "random", "amount": ratio} for ratio in spec.ratios]
+    whole = [{"scenario": "class", "amount": float(label)} for label in spec.classes]
+    return random + whole + [_by_list(name, rows) for name, rows in spec.forget.rows(dataset).items()]
+
+
+def _by_list(name: str, rows: str) -> dict[str, Any]:
+    return {"scenario": f"{LIST}{name}", "amount": float(len(rows_of(rows))), "listed": rows}
 
 
 def data_node(spec: GridSpec, dataset: str) -> Node:
@@ -148,6 +155,16 @@ def data_node(spec: GridSpec, dataset: str) -> Node:
     images = {"dataset": dataset, "limit": _limit(spec), **_carved(spec)}
     images |= sources_of({"dataset": dataset})
     return make_node("data", (), images | ({"content": content} if content else {}))
+
+
+def _listed(base: dict[str, Any]) -> dict[str, Any]:
+    """The rows of a list, which all of its originals are trained on."""
+    return {"listed": base["listed"]} if "listed" in base else {}
+
+
+def _unnamed(scenario: str) -> str:
+    """A scenario as keys have it: what a list is called is in none."""
+    return LIST if scenario.startswith(LIST) else scenario
 
 
 def _limit(spec: GridSpec) -> dict[str, Any] | None:
@@ -200,28 +217,28 @@ class _Builder:
         file = spec.weights.get(arch)
         self.pretrained = {"weights": file.sha256} if file else {}
         self.training = training | self.pretrained
-        self.original = self._add("original", (self.data.key,), self.base | self.training)
 
-    def add_problem(self, scenario: str, amount: float) -> None:
+    def add_problem(self, forgotten: dict[str, Any]) -> None:
         """Retrain, every method's trials, their evaluations and selections, for one forget set."""
-        base = self.base | {"scenario": scenario, "amount": amount}
+        base = self.base | forgotten
+        plain = self._plain_original(base)
         reference = self._keep(evaluation(self._retrain(base)))
         at = Cell(**{name: base[name] for name in Cell._fields[:-1]}, method="retrain")
         if "retrain" in self.spec.methods:
             self.plan.cells[at] = reference.key
         # The original, seen through this problem's forget set, shows what there is to forget.
-        original = self._keep(evaluation(self.original, base | {"method": "original", "params": None}))
+        original = self._keep(evaluation(plain, base | {"method": "original", "params": None}))
         self.plan.originals[at] = original.key
         for label in self.spec.methods:
-            why = inapplicable(label, scenario)
+            why = inapplicable(label, base["scenario"])
             if why:
                 self.plan.left_out[at._replace(method=label)] = why
             elif label != "retrain":
                 self.plan.cells[at._replace(method=label)] = self._search(label, base, reference).key
 
-    def add_exports(self, scenario: str, amount: float) -> None:
+    def add_exports(self, forgotten: dict[str, Any]) -> None:
         """For each cell of a problem, an evaluation of its network as it is exported."""
-        base = self.base | {"scenario": scenario, "amount": amount}
+        base = self.base | forgotten
         for label in self.spec.methods:
             cell = Cell(**{axis: base[axis] for axis in Cell._fields[:-1]}, method=label)
             if cell in self.plan.cells:
@@ -231,28 +248,26 @@ class _Builder:
         training = self._method("retrain", node_params(self.spec.retrain_params()))
         return self._add("retrain", (self.data.key,), base | training | self.pretrained)
 
-    def add_audit(self, scenario: str, amount: float) -> None:
+    def add_audit(self, forgotten: dict[str, Any]) -> None:
         """The shadows of one problem, and an audit of the original and of every method."""
-        base = self.base | {"scenario": scenario, "amount": amount}
+        base = self.base | forgotten
         at = Cell(**{axis: base[axis] for axis in Cell._fields[:-1]}, method="retrain")
-        if scenario == "class":
+        if base["scenario"] == "class":
             self.plan.unaudited[at] = CLASS_WISE
             return
         shadows = [
             _Builder(
                 self.spec, self.settings, self.plan, base["dataset"], base["arch"], base["quant"], base["seed"],
-                shadow_inputs(amount, number),
+                shadow_inputs(base["amount"], number),
             )
             for number in range(self.spec.audit.models - 1)
         ]  # fmt: skip
-        retrains = [
-            shadow._retrain(shadow.base | {"scenario": scenario, "amount": amount}) for shadow in shadows
-        ]
-        unlearned = {titles.ORIGINAL: [shadow.original.key for shadow in shadows]}
+        retrains = [shadow._retrain(shadow.base | forgotten) for shadow in shadows]
+        unlearned = {titles.ORIGINAL: [shadow._plain_original(base).key for shadow in shadows]}
         for label in (label for label in self.spec.methods if at._replace(method=label) in self.plan.cells):
             if label != "retrain":
                 select = self.plan.cells[at._replace(method=label)]
-                unlearned[label] = [shadow._unlearn(label, scenario, amount, select) for shadow in shadows]
+                unlearned[label] = [shadow._unlearn(label, forgotten, select) for shadow in shadows]
         retrain = self._retrain(base).key
         for label, models in unlearned.items():
             own = self._audited_models(label, base, retrain)
@@ -263,14 +278,15 @@ class _Builder:
     def _audited_models(self, label: str, base: dict[str, Any], retrain: str) -> tuple[str, str, str]:
         """What holds the model that is audited, its original, and Retrain."""
         if label == titles.ORIGINAL:
-            return self.original.key, self.original.key, retrain
+            original = self._plain_original(base).key
+            return original, original, retrain
         params, _ = self.settings(label, base["dataset"])
         cell = Cell(**{axis: base[axis] for axis in Cell._fields[:-1]}, method=label)
         return self.plan.cells[cell], self._original(base_name(label), params, base).key, retrain
 
-    def _unlearn(self, label: str, scenario: str, amount: float, select: str) -> str:
+    def _unlearn(self, label: str, forgotten: dict[str, Any], select: str) -> str:
         """The trial of a method on this shadow's original, with what the cell's selection chooses."""
-        base = self.base | {"scenario": scenario, "amount": amount}
+        base = self.base | forgotten
         params, _ = self.settings(label, base["dataset"])
         original = self._original(base_name(label), params, base)
         return self._keep(shadow_trial(base, label, params, self.data.key, original.key, select)).key
@@ -298,6 +314,10 @@ class _Builder:
         parents = (reference.key, *dict.fromkeys(evaluations))
         return self._keep(make_node("select", parents, coordinates | choice))
 
+    def _plain_original(self, base: dict[str, Any]) -> Node:
+        """The original in whose training no method took part; of a list one that was trained on all that it names."""
+        return self._add("original", (self.data.key,), self.base | self.training | _listed(base))
+
     def _space(self, label: str, arch: str) -> Space:
         """What is searched, kept in the plan."""
         if (label, arch) not in self.plan.spaces:
@@ -311,14 +331,14 @@ class _Builder:
         """
         method = METHODS[name]
         if method.hook is None:
-            return self.original
+            return self._plain_original(base)
         setting = dict(method.hook.setting(method.params(**params)))
         hook: dict[str, Any] = {"method": name, "revision": method.revision, "setting": setting}
         hook |= method_source(name)
         if method.hook.knows_forget:
-            hook["forget"] = {axis: base[axis] for axis in ("scenario", "amount")}
+            hook["forget"] = {"scenario": _unnamed(base["scenario"]), "amount": base["amount"]}
         label = f"original:{hook_label(method, setting)}"
-        inputs = self.base | self.training | {"hook": hook}
+        inputs = self.base | self.training | _listed(base) | {"hook": hook}
         original = self._keep(make_node("original", (self.data.key,), inputs, label))
         if "shadow" in base:
             return original

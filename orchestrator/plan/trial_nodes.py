@@ -17,8 +17,8 @@ from tasks import Node, make_node
 
 AXES = ("dataset", "arch", "quant", "scenario", "amount", "seed")
 _BASE = (*AXES, "limit", "width", "augment", "validation")
-_SOMETIMES = ("test_share", SOURCES)  # in the inputs only where a grid sets it
-_EVALUATED = (*AXES, "method", "validation", "params", "tried", "until")
+_SOMETIMES = ("test_share", "listed", SOURCES)  # in the inputs only where a grid sets it
+_EVALUATED = (*AXES, "method", "validation", "params", "tried", "until", "listed")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Search:
 
 def export_evaluation(base: Mapping[str, Any], label: str, holder: str) -> Node:
     """The node that measures a cell's network once more, exported. holder: the selection or evaluation of the cell."""
-    inputs = {name: base[name] for name in (*AXES, "validation")} | {"method": label}
+    inputs = {name: base[name] for name in (*AXES, "validation", "listed") if name in base} | {"method": label}
     return make_node("evaluate_export", (holder,), inputs, label)
 
 

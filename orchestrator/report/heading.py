@@ -31,6 +31,7 @@ def settings_text(spec: GridSpec) -> str:
     quantizations = dict.fromkeys(quant.label for arch in spec.archs for quant in spec.quant_specs(arch))
     forgotten = [titles.scenario("random", ratio) for ratio in spec.ratios]
     forgotten += [titles.scenario("class", float(label)) for label in spec.classes]
+    forgotten += [f"list {each.name}" for each in spec.forget.list]
     parts = (
         _some([titles.title(name) for name in spec.datasets], "data sets"),
         _some([titles.title(name) for name in spec.archs], "networks"),

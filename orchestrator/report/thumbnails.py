@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from core.data import DATASETS, decoded_training, split_indices
+from core.data import DATASETS, decoded_training, rows_of, scenario_kind, split_indices
 from core.errors import BadInput
 from core.metrics import Predictions, predictions
 from orchestrator.environment import data_folders_of
@@ -79,9 +79,9 @@ def _gallery(store: Store, spec: GridSpec, plan: Plan, at: Cell, entries: Sequen
     if found is None:
         return None
     images, labels = found
-    forget = split_indices(
-        labels, *(node.inputs[name] for name in ("scenario", "amount", "seed", "validation"))
-    )[0]
+    kind, listed = scenario_kind(at.scenario), rows_of(node.inputs.get("listed", ""))
+    amount, seed, validation = (node.inputs[name] for name in ("amount", "seed", "validation"))
+    forget = split_indices(labels, kind, amount, seed, validation, listed)[0]
     shown = forget[np.arange(min(SHOWN, len(forget))) * len(forget) // min(SHOWN, len(forget))]
     judged = _judged(store, at, entries)
     thumbnails = tuple(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from orchestrator.spec.class_names import class_name as class_name
     from orchestrator.spec.colours import Style as Style, colour_of as colour_of, styles as styles
     from orchestrator.spec.fields import LimitSpec as LimitSpec
+    from orchestrator.spec.forget_list import ForgetList as ForgetList
     from orchestrator.spec.labels import (
         base_name as base_name,
         hook_label as hook_label,

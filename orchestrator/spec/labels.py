@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from core.data import dataset_info
+from core.data import Scenario, dataset_info, scenario_kind
 from core.errors import BadInput, unknown
 from core.unlearn import ABLATED, METHODS, Method
 from orchestrator.spec.printed_names import method_name
@@ -102,16 +102,22 @@ def _label(name: str, options: dict[str, Any], protocol: Protocol | None) -> str
     return ":".join([name, *(f"{option}={text_of(settings[option])}" for option in sorted(settings))])
 
 
+# by scenario: what is forgotten, and the field that asks for it
+_FORGETS: dict[Scenario, tuple[str, str]] = {
+    "random": ("random shares", "ratios=…"),
+    "class": ("whole classes", "classes=…"),
+    "list": ("lists of images", "forget.list=…"),
+}
+
+
 def inapplicable(label: str, scenario: str) -> str:
     """Why a method has no cell in a scenario, in one line; nothing if it has one."""
-    method = METHODS[base_name(label)]
-    if scenario in method.scenarios:
+    method, kind = METHODS[base_name(label)], scenario_kind(scenario)
+    if kind in method.scenarios:
         return ""
-    what, instead = {
-        "random": ("whole classes only", "classes=… in place of ratios=…"),
-        "class": ("random shares only", "ratios=… in place of classes=…"),
-    }[scenario]
-    return f"forgets {what}; set {instead}"
+    can = [each for each in _FORGETS if each in method.scenarios]
+    what, instead = (" or ".join(words) for words in zip(*(_FORGETS[each] for each in can), strict=True))
+    return f"forgets {what} only; set {instead} in place of {_FORGETS[kind][1]}"
 
 
 def hook_label(method: Method, setting: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ from orchestrator.spec.fields import (
     listed,
     once,
 )
+from orchestrator.spec.forget_list import ForgetSpec
 from orchestrator.spec.labels import (
     Protocol,
     Variant,
@@ -80,12 +81,13 @@ def _of(name: Callable[[str], str]) -> Callable[[tuple[str, ...]], tuple[str, ..
 
 
 class GridSpec(Part):
-    """A grid: datasets × archs × quantizers × (ratios or classes) × methods × seeds.
+    """A grid: datasets × archs × quantizers × (ratios, classes or lists) × methods × seeds.
 
     quantizers: labels such as 4w4a, 2w, fp; "paper" is each network's published setting, and under
     protocol=released that of the published code.
-    ratios: shares of the pool forgotten at random. classes: classes forgotten whole, each a problem of its own. A grid
-    may have both. A class may be named, such as cat, where its data set's publisher names it.
+    ratios: shares of the pool forgotten at random. classes: classes forgotten whole, each a problem of its own. A class
+    may be named, such as cat, where its data set's publisher names it. forget: lists of images to forget, each a
+    problem of its own. A grid may have all three.
     methods: names from core.unlearn, the paper's eight unless set; with options a variant of a method, such
     as qmul:order=sequential (see `orchestrator.spec.labels`). retrain is the reference and always runs.
     protocol: paper (equations) or released (what the published code does where it differs).
@@ -110,6 +112,7 @@ class GridSpec(Part):
     quantizers: Names = ("paper",)
     ratios: Ratios = ()
     classes: Wholes = ()
+    forget: ForgetSpec = ForgetSpec()
     methods: Annotated[Names, AfterValidator(_canonical)] = PAPER_METHODS
     seeds: Annotated[Seeds, Field(min_length=1)] = (1,)
     protocol: Protocol = "paper"
@@ -184,8 +187,10 @@ class GridSpec(Part):
         return self
 
     def _check_scenarios(self) -> None:
-        if not self.ratios and not self.classes:
-            raise BadInput("nothing to forget: set ratios (such as 0.1) or classes (such as 0)")
+        if not self.ratios and not self.classes and not self.forget.list:
+            raise BadInput(
+                "nothing to forget: set ratios (such as 0.1), classes (such as 0) or forget.list (a file of images)"
+            )
         for dataset in self.datasets:
             last = dataset_info(dataset).classes - 1  # -1: nobody knows before the data are read
             for label in self.classes:
@@ -200,7 +205,7 @@ class GridSpec(Part):
             self.datasets,
             self.archs,
             self.quantizers,
-            self.ratios or self.classes,
+            self.ratios or self.classes or self.forget.list,
             self.methods,
             self.seeds,
         )

@@ -4,7 +4,7 @@ import json
 import sys
 from typing import Any
 
-from core.data import dataset_info
+from core.data import dataset_info, listed_as, scenario_kind
 from core.errors import BadInput
 from core.models import MODELS
 from core.quant import QUANTIZERS, QuantSpec
@@ -48,7 +48,9 @@ def explained(label: str) -> str:
 
 
 def scenario(kind: str, amount: float) -> str:
-    """`random 10 %` or `class 3`."""
+    """`random 10 %`, `class 3`, or `list customer.txt, 37 images` of the scenario `list:customer.txt`."""
+    if scenario_kind(kind) == "list":
+        return f"list {listed_as(kind)}, {amount:,.0f} image{'' if amount == 1 else 's'}"
     return f"class {amount:g}" if kind == "class" else f"{kind} {100 * amount:g} %"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from core import checkpoint, quant
-from core.data import Images, pool_indices
+from core.data import Images, pool_indices, rows_of
 from core.errors import BadInput, Diverged
 from core.lazy import Tensor, nn, torch
 from core.metrics import OUTPUTS, RetainSample, measure, outputs, predictions
@@ -40,7 +40,7 @@ def prepare_data(node: Node, place: Place, _store: Store) -> Result:
 
 
 def train_original(node: Node, place: Place, store: Store) -> Result:
-    """Trains on the whole pool: everything but the validation share.
+    """Trains on the whole pool: everything but the validation share, which holds no row that is `listed`.
 
     A `shadow` has a pool of its own. With `split_seed` the pool is that seed's, as published, and what is forgotten
     later is in part not in it. With `hook` a method takes part, and what it keeps becomes a file beside the weights.
@@ -83,7 +83,8 @@ def _pool(labels: Tensor, inputs: dict[str, Any]) -> Tensor:
     if "shadow" in inputs:
         parts = warm.node_split(labels, inputs)
         return torch.cat([parts.forget, parts.retain]).sort().values
-    return pool_indices(labels, inputs["validation"], inputs.get("split_seed", inputs["seed"]))
+    seed, listed = inputs.get("split_seed", inputs["seed"]), rows_of(inputs.get("listed", ""))
+    return pool_indices(labels, inputs["validation"], seed, listed)
 
 
 def _callbacks(

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from core import checkpoint, models
-from core.data import Images, Limit, Scenario, Split, Transform, load, shadow_split, split
+from core.data import (
+    Images,
+    Limit,
+    Split,
+    Transform,
+    load,
+    rows_of,
+    scenario_kind,
+    shadow_split,
+    split,
+)
 from core.errors import BadInput
 from core.lazy import Tensor, nn, torch
 from core.models import check_digest
@@ -94,11 +104,11 @@ def _device_data(
 
 def node_split(labels: Tensor, inputs: dict[str, Any]) -> Split:
     """The split that a node's inputs describe: a problem's, or that of a shadow in its audit."""
+    seed, validation, listed = inputs["seed"], inputs["validation"], rows_of(inputs.get("listed", ""))
     if "shadow" in inputs:
         shadow = inputs["shadow"]
-        return shadow_split(labels, shadow["amount"], inputs["seed"], inputs["validation"], shadow["number"])
-    scenario: Scenario = inputs["scenario"]
-    return split(labels, scenario, inputs["amount"], inputs["seed"], inputs["validation"])
+        return shadow_split(labels, shadow["amount"], seed, validation, shadow["number"], listed)
+    return split(labels, scenario_kind(inputs["scenario"]), inputs["amount"], seed, validation, listed)
 
 
 def blank_model(inputs: dict[str, Any], classes: int, device: torch.device) -> nn.Module:

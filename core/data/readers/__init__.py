@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from core.data.readers.digits import Digits as Digits
     from core.data.readers.idx_files import IdxFiles as IdxFiles, published_idx as published_idx
     from core.data.readers.image_folder import ImageFolder as ImageFolder
+    from core.data.readers.label_table import table_rows as table_rows
     from core.data.readers.med_npz import MedNpz as MedNpz, organamnist as organamnist
     from core.data.readers.npz_archive import NpzArchive as NpzArchive
     from core.data.readers.parquet_table import ParquetTable as ParquetTable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         Arrays as Arrays,
         Images as Images,
         Labels as Labels,
+        Names as Names,
         Source as Source,
         plural as plural,
         unreadable as unreadable,

@@ -1,7 +1,7 @@
 """Any folder of images: a folder for each split, in it one for each class, or a table that says what they show."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +12,7 @@ from core.data.readers.class_numbers import class_numbers
 from core.data.readers.label_table import by_table, table_in
 from core.data.readers.picture_list import Listed, PictureList, by_folders, lacks_train
 from core.data.readers.pictures import said, square
-from core.data.readers.source import Arrays, Images, Labels, Source, blob, empty_images
+from core.data.readers.source import Arrays, Images, Labels, Names, Source, blob, empty_images
 from core.errors import BadInput
 
 MOST_NAMED = 5  # classes in a remark
@@ -53,6 +53,17 @@ class ImageFolder(Source):
         """How many files are left out, in one line."""
         return _listed(files[0]).remarks()
 
+    def names(self, files: tuple[Path, ...], root: Path) -> Names:
+        """The images' paths."""
+        found = _listed(files[0])
+        train, test = ([_below(image.path, root) for image in found.of(split)] for split in ("train", "test"))
+        return train, test
+
+    def encoded(self, files: tuple[Path, ...]) -> Iterator[bytes]:
+        """The images' files."""
+        found = _listed(files[0])
+        return (blob(image.path) for image in (*found.of("train"), *found.of("test")))
+
     def read(self, files: tuple[Path, ...], classes: int, pixels: int) -> Arrays:  # noqa: ARG002  as many as there are
         """Decode every image: upright, cropped in its centre to a square, made `pixels` wide by bilinear filtering."""
         base = files[0]
@@ -72,6 +83,10 @@ class ImageFolder(Source):
 def _listed(base: Path) -> PictureList:
     table = table_in(base)
     return by_table(base, table) if table else by_folders(base)
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
 
 
 def _numbers(labels: set[str], *, by_name: bool) -> dict[str, int]:

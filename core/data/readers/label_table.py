@@ -57,7 +57,7 @@ def _split(table: Path, row: int, file: str, split: str | None) -> str:
 
 
 def _rows(table: Path) -> Iterator[_Row]:
-    header, rows = _parquet(table) if table.suffix == ".parquet" else _csv(table)
+    header, rows = table_rows(table)
     file, label = _column(header, FILE, table), _column(header, LABEL, table)
     split = next((header.index(name) for name in SPLIT if name in header), None)
     for number, row in enumerate(rows, start=1):
@@ -75,8 +75,13 @@ def _column(header: Sequence[str], names: Sequence[str], table: Path) -> int:
     raise BadInput(f"{table} has the columns {', '.join(header)}; expected {names[0]} among them")
 
 
+def table_rows(table: Path) -> tuple[list[str], list[Sequence[Any]]]:
+    """Names of columns, in small letters, and the rows of a .parquet or CSV file. Raises BadInput."""
+    return _parquet(table) if table.suffix.lower() == ".parquet" else _csv(table)
+
+
 def _csv(table: Path) -> tuple[list[str], list[Sequence[Any]]]:
-    """Names of columns and rows. A spreadsheet may have put a mark before the first name."""
+    """A spreadsheet may have put a mark before the first name."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if row]

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from core.data.readers import shards
 from core.data.readers.class_numbers import as_text, class_numbers, whole_numbers
 from core.data.readers.pictures import picture, said, square
-from core.data.readers.source import Arrays, Images, Labels, Source, checked_labels, empty_images
-from core.data.readers.table_columns import Columns, columns
+from core.data.readers.source import Arrays, Images, Labels, Names, Source, checked_labels, empty_images
+from core.data.readers.table_columns import PATH, Columns, columns, name_column
 from core.errors import BadInput
 
 ROWS = 1024  # encoded images held in memory at a time
@@ -48,6 +48,18 @@ class ParquetTable(Source):
         whole = [(*train, *test) for train, test in found if train and test]
         untested = [tuple(train) for train, _ in found if train]
         return next(iter(whole or untested), None)
+
+    def names(self, files: tuple[Path, ...], root: Path) -> Names | None:  # noqa: ARG002  rows are no files
+        """The values of a column of names, or the paths beside the images' bytes, where every shard has them."""
+        found = {file: _called(file) for file in files}
+        train = [name for file in files if shards.trains(file) for name in found[file]]
+        test = [name for file in files if not shards.trains(file) for name in found[file]]
+        return (train, test) if any((*train, *test)) else None
+
+    def encoded(self, files: tuple[Path, ...]) -> Iterator[bytes]:
+        """The images' bytes."""
+        ordered = sorted(files, key=lambda file: not shards.trains(file))
+        return (encoded or b"" for file in ordered for encoded, _ in _rows(file))
 
     def read(self, files: tuple[Path, ...], classes: int, pixels: int) -> Arrays:
         """Decode every shard, in the order given."""
@@ -141,6 +153,24 @@ def _fill(shard: Path, images: Images, known: bool, done: Counter[str]) -> list[
     if len(labels) != len(images):
         raise BadInput(f"{shard} is damaged: it promises {len(images)} rows and holds {len(labels)}")
     return labels
+
+
+def _called(shard: Path) -> list[str]:
+    """What the images of a shard are called, by row; empty for one without a name."""
+    with _open(shard) as file:
+        found, rows = name_column(file.schema_arrow, shard), file.metadata.num_rows
+        if found is None:
+            return [""] * rows
+        column, nested = found
+        try:
+            values = file.read([f"{column}.{PATH}" if nested else column]).column(column).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise BadInput(f"{shard} is damaged ({error})") from error
+    return [_text(value.get(PATH) if nested and value else value) for value in values]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
 
 
 def _rows(shard: Path) -> Iterator[tuple[bytes | None, Any]]:

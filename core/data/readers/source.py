@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -15,6 +15,7 @@ from core.errors import BadInput
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+Names = tuple[list[str], list[str]]  # of the training and of the test images, in the order of the rows
 
 
 class Arrays(NamedTuple):
@@ -82,6 +83,17 @@ class Source(ABC):
     def notice(self, files: tuple[Path, ...]) -> tuple[str, ...]:  # noqa: ARG002
         """What lies beside the files that `find` found and is not read, for a person to know; a line each."""
         return ()
+
+    def names(self, files: tuple[Path, ...], root: Path) -> Names | None:  # noqa: ARG002
+        """What the images are called, those that are files by their paths below `root`; None: by row numbers alone.
+
+        Of what `find` found, before a share of the training images becomes the test split.
+        """
+        return None
+
+    def encoded(self, files: tuple[Path, ...]) -> Iterator[bytes] | None:  # noqa: ARG002
+        """The bytes of every image before decoding, those for training first; None where there are only pixels."""
+        return None
 
     def remotes(self) -> tuple[Remote, ...]:
         """The files `data.download=true` brings; none unless the reader says so."""

@@ -12,6 +12,10 @@ IMAGE_COLUMNS = ("img", "image", "images", "picture", "pixel_values")
 # CIFAR-100 has a coarse label beside the fine one
 LABEL_COLUMNS = ("fine_label", "fine_labels", "label", "labels", "class", "target", "category", "y")
 
+# what images are called; hubs keep the file's name beside its bytes
+NAME_COLUMNS = ("file_name", "filename", "file", "name", "path", "image_path", "image_id", "id")
+PATH = "path"  # the field of a struct of images
+
 
 class Columns(NamedTuple):
     """The names of the two columns. nested: encoded images lie in the field `bytes` of a struct. text: to be shown."""
@@ -44,6 +48,16 @@ def columns(schema: Any, shard: Path) -> Columns:
     return Columns(
         image, label, pa.types.is_struct(kind), f"image = {image}, label = {label} ({_short(labels)})"
     )
+
+
+def name_column(schema: Any, shard: Path) -> tuple[str, bool] | None:
+    """The column of what images are called; True: in the field `path` of the struct of images. None: there is none."""
+    named = next((name for name in NAME_COLUMNS if name in schema.names), None)
+    if named is not None and _labelled(schema.field(named).type):
+        return named, False
+    seen = columns(schema, shard)
+    nested = seen.nested and schema.field(seen.image).type.get_field_index(PATH) >= 0
+    return (seen.image, True) if nested else None
 
 
 def _chosen(schema: Any, names: Iterable[str], fits: Callable[[Any], bool]) -> str | None:

@@ -4,7 +4,7 @@ train/<wnid>/images/*.JPEG are the training images, val/images/*.JPEG with val_a
 images (the published test images have no labels). Classes are numbered in sorted order of their wnid.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +13,7 @@ import numpy as np
 
 from core.data.download import Remote
 from core.data.readers.pictures import picture
-from core.data.readers.source import Arrays, Images, Labels, Official, Source, checked_labels
+from core.data.readers.source import Arrays, Images, Labels, Names, Official, Source, checked_labels
 from core.data.readers.tree import FolderTree, Tree, ZipTree
 from core.errors import BadInput
 
@@ -59,14 +59,24 @@ class TinyFolder(Source):
 
     def read(self, files: tuple[Path, ...], classes: int, pixels: int) -> Arrays:
         """Decode every training and validation image."""
-        packed = files[0].name == ARCHIVE
-        md5 = self.official().md5[ARCHIVE]
-        tree: Tree = ZipTree(files[0], FOLDER, md5) if packed else FolderTree(files[0].parent)
-        wnids = sorted(_text(tree, WNIDS).split())
-        number = {wnid: index for index, wnid in enumerate(wnids)}
-        train, test = _training(tree, wnids), _validation(tree, number)
+        tree = self._tree(files)
+        train, test = _images(tree)
         decoded = (*_decode(tree, train, classes, pixels), *_decode(tree, test, classes, pixels))
         return Arrays(*decoded, remarks=tree.remarks)
+
+    def names(self, files: tuple[Path, ...], root: Path) -> Names:  # noqa: ARG002  the folder has one name
+        """The images' paths, also in the archive."""
+        train, test = ([f"{FOLDER}/{name}" for name, _ in part] for part in _images(self._tree(files)))
+        return train, test
+
+    def encoded(self, files: tuple[Path, ...]) -> Iterator[bytes]:
+        """The images' files."""
+        tree = self._tree(files)
+        return (tree.read(name) for part in _images(tree) for name, _ in part)
+
+    def _tree(self, files: tuple[Path, ...]) -> Tree:
+        packed, md5 = files[0].name == ARCHIVE, self.official().md5[ARCHIVE]
+        return ZipTree(files[0], FOLDER, md5) if packed else FolderTree(files[0].parent)
 
     def remotes(self) -> tuple[Remote, ...]:
         """The archive."""
@@ -75,6 +85,13 @@ class TinyFolder(Source):
 
 def _text(tree: Tree, name: str) -> str:
     return tree.read(name).decode("utf-8", "replace")
+
+
+def _images(tree: Tree) -> tuple[list[Labelled], list[Labelled]]:
+    """The training and the validation images."""
+    wnids = sorted(_text(tree, WNIDS).split())
+    number = {wnid: index for index, wnid in enumerate(wnids)}
+    return _training(tree, wnids), _validation(tree, number)
 
 
 def _training(tree: Tree, wnids: Sequence[str]) -> list[Labelled]:

@@ -7,7 +7,7 @@ from functools import cache
 from statistics import median
 from typing import Any
 
-from core.data import DATASETS, DatasetInfo, dataset_info
+from core.data import DATASETS, DatasetInfo, dataset_info, scenario_kind
 from core.models import model_info
 from core.unlearn import METHODS, both_sets
 from orchestrator.plan.costs.memory import MemoryModel
@@ -155,5 +155,9 @@ def _parts(node: Node, train: int) -> tuple[float, float]:
     """Images to forget and to retain."""
     i = node.inputs
     pool = train * (1 - i["validation"])
-    share = i["amount"] if i.get("scenario") == "random" else 1 / _info(node).classes
+    kind = scenario_kind(i["scenario"]) if "scenario" in i else "class"
+    if kind == "list":
+        forget = min(i["amount"], pool / 2)  # the pool of a folder that nobody has read is a guess
+        return forget, pool - forget
+    share = i["amount"] if kind == "random" else 1 / _info(node).classes
     return share * pool, (1 - share) * pool

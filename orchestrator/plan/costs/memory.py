@@ -9,6 +9,7 @@ _WITHOUT = frozenset(
     {
         "amount",
         "epochs",
+        "listed",
         "method_revision",
         "params",
         "scenario",

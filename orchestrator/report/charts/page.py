@@ -3,12 +3,14 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, TypeVar
 
+from core.data import listed_as, scenario_kind
 from orchestrator.plan import Cell
 from orchestrator.report.charts.catalogue import charts, spec_of
 from orchestrator.report.charts.overview import overview_chart
@@ -107,9 +109,14 @@ def _legend_width(scope: Scope) -> int:
 
 
 def file_stem(at: Cell) -> str:
-    """`cifar10-resnet18-4w4a-random10`, or `-class3`."""
-    amount = at.amount if at.scenario == "class" else 100 * at.amount
-    return f"{at.dataset}-{at.arch}-{at.quant}-{at.scenario}{amount:g}"
+    """`cifar10-resnet18-4w4a-random10`, `-class3` or `-list-customer.txt-37`."""
+    amount = 100 * at.amount if at.scenario == "random" else at.amount
+    if scenario_kind(at.scenario) == "list":
+        name = re.sub(r"[^\w.]+", "-", listed_as(at.scenario))
+        forgotten = f"list-{name}-{amount:.0f}"
+    else:
+        forgotten = f"{at.scenario}{amount:g}"
+    return f"{at.dataset}-{at.arch}-{at.quant}-{forgotten}"
 
 
 def _shown(

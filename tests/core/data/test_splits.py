@@ -189,3 +189,37 @@ def test_shadows_have_retained_images_in_common_and_depend_on_their_number_alone
     assert not torch.equal(shadows[13].forget, shadows[14].forget)
     other = shadow_split(labels, 0.3, 4, 0.1, 14)
     assert not torch.equal(other.forget, again.forget)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sets(st.integers(0, 99), min_size=1, max_size=60), st.integers(0, 5))
+def test_a_list_is_forgotten_whole_whatever_validation_was_drawn(rows, seed):
+    labels = torch.arange(100) % 5
+    found = split(labels, "list", len(rows), seed, 0.2, listed=sorted(rows))
+    forget, retain, held = parts_of(found)
+    usual = set(validation_indices(labels, 0.2, seed).tolist())
+    assert (forget, held) == (rows, usual - rows)
+    assert retain == set(range(100)) - usual - rows
+    assert set(pool_indices(labels, 0.2, seed, sorted(rows)).tolist()) == forget | retain
+
+
+@pytest.mark.parametrize(
+    ("rows", "count"), [([3, 100], 2), ([-1], 1), ([], 0), ([1, 2], 3), (range(100), 100)]
+)
+def test_a_list_of_other_images_is_refused(rows, count):
+    with pytest.raises(BadInput):
+        split(torch.arange(100) % 5, "list", count, 1, listed=list(rows))
+
+
+def test_shadows_of_a_list_are_drawn_as_those_of_a_random_share():
+    labels, rows = CIFAR10[:2000], list(range(0, 200, 5))
+    audited = torch.tensor(rows)
+    shadows = [shadow_split(labels, 40, 3, 0.1, number, rows) for number in SHADOWS]
+    inside = torch.stack([torch.isin(audited, found.forget) for found in shadows])
+    assert (1 + inside.sum(0) == 4).all()
+    assert not any(
+        torch.isin(audited, torch.cat([found.retain, found.validation])).any() for found in shadows
+    )
+    share = 40 / (2000 - len(split(labels, "list", 40, 3, 0.1, rows).validation))
+    for found in shadows:
+        assert len(found.forget) == round(share * (len(found.forget) + len(found.retain)))
