@@ -17,7 +17,7 @@ from core.unlearn.passes import Passes, both_sets
 from core.unlearn.shared import Shared
 
 T = TypeVar("T")
-ANY: frozenset[Scenario] = frozenset({"random", "class", "list"})
+BOTH: frozenset[Scenario] = frozenset({"random", "class"})
 CLASS_WISE: frozenset[Scenario] = frozenset({"class"})
 
 
@@ -138,8 +138,8 @@ class Method:
 
     released: the option values that make the method do what the published code does where that differs
     from the equations. revision: raised when a change makes old results incomparable. scenarios: what it can
-    forget: a random share of the images, whole classes, the images of a list, or any of them; it refuses anything
-    else by BadInput. hook: how it takes part in the training of its original; None for one that takes any.
+    forget: any images (a random share, a list), whole classes, or either; it refuses anything else by BadInput. hook: how
+    it takes part in the training of its original; None for one that takes any.
     passes: what a run costs, see `core.unlearn.passes`.
     colour, mark: in charts, as #rrggbb and as Vega's shape; None for the next ones of the common palette.
     """
@@ -151,7 +151,7 @@ class Method:
     run: Run
     released: Mapping[str, Any] = field(default_factory=dict)
     revision: int = 1
-    scenarios: frozenset[Scenario] = ANY
+    scenarios: frozenset[Scenario] = BOTH
     hook: Hook | None = None
     passes: Passes = both_sets
     colour: str | None = None

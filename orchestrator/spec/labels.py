@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from core.data import Scenario, dataset_info, scenario_kind
+from core.data import dataset_info, scenario_kind
 from core.errors import BadInput, unknown
 from core.unlearn import ABLATED, METHODS, Method
 from orchestrator.spec.printed_names import method_name
@@ -102,22 +102,20 @@ def _label(name: str, options: dict[str, Any], protocol: Protocol | None) -> str
     return ":".join([name, *(f"{option}={text_of(settings[option])}" for option in sorted(settings))])
 
 
-# by scenario: what is forgotten, and the field that asks for it
-_FORGETS: dict[Scenario, tuple[str, str]] = {
-    "random": ("random shares", "ratios=…"),
-    "class": ("whole classes", "classes=…"),
-    "list": ("lists of images", "forget.list=…"),
-}
+# the fields that ask for a scenario
+_ASKED = {"random": "ratios=…", "class": "classes=…", "list": "forget.list=…"}
 
 
 def inapplicable(label: str, scenario: str) -> str:
-    """Why a method has no cell in a scenario, in one line; nothing if it has one."""
+    """Why a method has no cell in a scenario, in one line; nothing if it has one.
+
+    Who forgets a random share forgets any images, those of a list too.
+    """
     method, kind = METHODS[base_name(label)], scenario_kind(scenario)
-    if kind in method.scenarios:
+    if ("class" if kind == "class" else "random") in method.scenarios:
         return ""
-    can = [each for each in _FORGETS if each in method.scenarios]
-    what, instead = (" or ".join(words) for words in zip(*(_FORGETS[each] for each in can), strict=True))
-    return f"forgets {what} only; set {instead} in place of {_FORGETS[kind][1]}"
+    what, instead = ("random shares", "random") if kind == "class" else ("whole classes", "class")
+    return f"forgets {what} only; set {_ASKED[instead]} in place of {_ASKED[kind]}"
 
 
 def hook_label(method: Method, setting: Mapping[str, Any]) -> str:
