@@ -138,8 +138,8 @@ class Method:
 
     released: the option values that make the method do what the published code does where that differs
     from the equations. revision: raised when a change makes old results incomparable. scenarios: what it can
-    forget: any images (a random share, a list), whole classes, or either; it refuses anything else by BadInput. hook: how
-    it takes part in the training of its original; None for one that takes any.
+    forget: any images (a random share or a list), whole classes, or either; it refuses anything else by BadInput.
+    hook: how it takes part in the training of its original; None for one that takes any.
     passes: what a run costs, see `core.unlearn.passes`.
     colour, mark: in charts, as #rrggbb and as Vega's shape; None for the next ones of the common palette.
     """

@@ -107,7 +107,9 @@ class Search:
 
 def export_evaluation(base: Mapping[str, Any], label: str, holder: str) -> Node:
     """The node that measures a cell's network once more, exported. holder: the selection or evaluation of the cell."""
-    inputs = {name: base[name] for name in (*AXES, "validation", "listed") if name in base} | {"method": label}
+    inputs = {name: base[name] for name in (*AXES, "validation", "listed") if name in base} | {
+        "method": label
+    }
     return make_node("evaluate_export", (holder,), inputs, label)
 
 
