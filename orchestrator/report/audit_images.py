@@ -13,7 +13,6 @@ import numpy as np
 from core.metrics.audit import ATTACKS
 from orchestrator.report.audits import AuditLine, AuditTable
 from orchestrator.report.svg_plot import LEAST, Plot
-from orchestrator.spec import colour_of
 from tasks.nodes import AUDIT
 from tasks.store import Corrupt, Store
 
@@ -78,7 +77,7 @@ def _roc(name: str, kept: Sequence[tuple[AuditLine, Arrays]]) -> str:
     )
     for line, arrays in kept:
         if name in arrays:
-            plot.line(map(tuple, arrays[name]), colour_of(line.cell.method), line.title)
+            plot.line(map(tuple, arrays[name]), line.colour, line.title)
     methods = ", ".join(line.title for line, arrays in kept if name in arrays)
     return plot.svg(("False positives", _RATES), ("True positives", _RATES), f"ROC curves of {methods}")
 
@@ -92,7 +91,7 @@ def _histogram(kept: Sequence[tuple[AuditLine, Arrays]]) -> str:
     plot = Plot((0, 100), (0, top))
     for line, counts in counted:
         steps = [(edge, count) for k, count in enumerate(counts) for edge in edges[k : k + 2]]
-        plot.line(steps, colour_of(line.cell.method), line.title)
+        plot.line(steps, line.colour, line.title)
     words = f"Histogram of {', '.join(line.title for line, _ in counted)}"
     return plot.svg(("Accuracy, %; 50: a coin", (0, 25, 50, 75, 100)), ("Images", (0, top)), words)
 
@@ -103,7 +102,7 @@ def _scatter(line: AuditLine, arrays: Arrays) -> str:
     low, high = (float(value) for value in (np.floor(everything.min()), np.ceil(everything.max())))
     plot = Plot((low, high), (low, high))
     plot.dots(zip(before, retrained, strict=True), "gray")
-    plot.dots(zip(before, after, strict=True), colour_of(line.cell.method))
+    plot.dots(zip(before, after, strict=True), line.colour)
     ticks = (low, 0.0, high) if low < 0 < high else (low, high)
     words = f"Margins of forgotten images after {line.title} and in Retrain against those in the original"
     return plot.svg(("Margin in the original", ticks), ("Margin after", ticks), words)

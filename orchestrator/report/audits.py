@@ -9,7 +9,7 @@ from core.metrics.audit import ATTACKS, Reading, Score, all_scores
 from orchestrator.plan import Cell, Plan
 from orchestrator.report.latex import Group, LatexTable, escape, label_of, title_text
 from orchestrator.results import Row
-from orchestrator.spec import GridSpec, titles
+from orchestrator.spec import GridSpec, colour_of, titles
 
 HOLE = "–"
 LIKE = "≈R"
@@ -36,6 +36,11 @@ class AuditLine:
     def title(self) -> str:
         """The method's name."""
         return titles.title(self.cell.method)
+
+    @property
+    def colour(self) -> str:
+        """The method's colour in every picture."""
+        return colour_of(self.cell.method)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from math import log10
 
-WIDTH, HEIGHT, LEFT, BOTTOM, MARGIN = 340, 240, 48, 40, 8
+WIDTH, HEIGHT, LEFT, BOTTOM, MARGIN = 340, 240, 48, 40, 14
 LEAST = 1e-3  # a rate below it stands at the edge of logarithmic axes
 
 
