@@ -86,6 +86,8 @@ def test_images_are_kept_with_their_margins(audited):
     with np.load(io.BytesIO(audited.store.read(found.key, AUDIT))) as kept:
         assert len(kept["image"]) == len(kept["u_lira"]) == found.forget_count
         assert kept["roc_population"].shape[1] == 2
+        assert kept["pictures"].shape[:2] == (len(kept["pictured"]), 3)
+        assert kept["u_lira"].max() == kept["u_lira"][kept["image"] == kept["pictured"][0]]
         own = audited.store.read(found.model, MARGINS)
         with np.load(io.BytesIO(own)) as margins:
             assert (kept["unlearned"] == margins["train"][kept["image"]]).all()
