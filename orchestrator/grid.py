@@ -202,7 +202,7 @@ def seconds(text: str | None) -> float | None:
         return None
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     if match is None or float(match[1]) == 0:
-        raise BadInput(f"--budget '{text}': write a duration such as 25m, 8h or 90s")
+        raise BadInput(f"--budget {text!r:.80}: write a duration such as 25m, 8h or 90s")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "": 60}[match[2]]
 
 
@@ -210,7 +210,7 @@ def counts(text: str | None) -> tuple[int, ...]:
     """Numbers of workers such as 1,8,64, each once and ascending; BadInput otherwise."""
     parts = [] if text is None else text.split(",")
     if not all(re.fullmatch(r"\s*[1-9]\d{0,5}\s*", part) for part in parts):
-        raise BadInput(f"--workers '{text}': write numbers of workers such as 1,8,64")
+        raise BadInput(f"--workers {text!r:.80}: write numbers of workers such as 1,8,64")
     return tuple(sorted({int(part) for part in parts}))
 
 

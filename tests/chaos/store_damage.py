@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 from core.errors import Diverged
 from orchestrator import grid
 from orchestrator.cli import launch
+from orchestrator.environment import code_revision
 from orchestrator.results.reading import _CIRCUMSTANCES, read_rows
 from orchestrator.run.maintenance import compact
 from orchestrator.spec.specification import GridSpec, SearchSpec
@@ -374,6 +376,8 @@ def page(lines: list[str]) -> list[str]:
         "there all the time; *computed again*: a row was missing until the run; *no matter*: nothing to find, or",
         "what was found is passed over until it is needed. No row ever showed another figure, no command ended in a",
         "traceback, and what lay outside the store, behind links too, stayed as it was.",
+        "",
+        f"By itself: `python -m tests.chaos.store_damage`. {datetime.now(UTC):%Y-%m-%d}, code {code_revision()}",
         "",
         *lines,
     ]
