@@ -96,4 +96,5 @@ def run_page(address: str, experiment: str, run: str) -> str:
 def compare_page(address: str, experiment: str, runs: Sequence[str]) -> str:
     """The address of the page that lays runs side by side."""
     chosen, where = (quote(json.dumps(list(ids), separators=(",", ":"))) for ids in (runs, [experiment]))
-    return f"{address}/#/compare-runs?{_TRAINING}&runs={chosen}&experiments={where}"
+    # the page finds its runs only where they come first
+    return f"{address}/#/compare-runs?runs={chosen}&experiments={where}&{_TRAINING}"

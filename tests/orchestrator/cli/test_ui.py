@@ -95,6 +95,8 @@ def test_the_pages_are_of_the_experiment_and_compare_one_problem(mirrored):
     assert all(address.startswith("http://127.0.0.1:5000/#/") for address in pages.values())
     from mlflow.tracking import MlflowClient
 
+    assert pages["compare"].partition("?")[2].startswith("runs=")  # MLflow finds none behind another word
+    assert all("workflowType=machine_learning" in address for address in pages.values())
     chosen = json.loads(value_of(pages["compare"], "runs"))
     tags = [MlflowClient(uri).get_run(run).data.tags for run in chosen]
     assert [found["method"] for found in tags] == list(fake.spec.methods)

@@ -2,9 +2,12 @@
 
 import io
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+from core.metrics import SetPredictions, measure
+from core.metrics.predictions import Predictions, pack, unpack
 from orchestrator.report.noise import floor_text, noise_floor
 from orchestrator.report.tables import Table
 from orchestrator.report.tabulation import build_tables
@@ -47,6 +50,31 @@ def test_a_bistable_attack_is_told_by_what_it_lacks_by_a_hair_and_by_its_seeds()
         "MIA jumps between seeds, and AG and the noise floor with it: Retrain 12.3 to 95.4, FT 4.6 to 97.7",
     ]
     assert "AUC and TPR at 1 % FPR" in way_out
+
+
+def stored(method: str, seed: int) -> dict[str, float]:
+    """What an evaluation makes of confidences as a store keeps them; of one distribution, members or not."""
+    counts = {"train": 1440, "test": 360}
+    sure = {part: np.random.default_rng([seed, len(method), n]).normal(8, 2, n) for part, n in counts.items()}
+    zeros = {part: np.zeros(n, np.int16) for part, n in counts.items()}
+    parts = {
+        p: Predictions(zeros[p], zeros[p], (1 / (1 + np.exp(-sure[p]))).astype(np.float32)) for p in counts
+    }
+    seen = unpack(pack(parts))
+    forget, retain = (seen["train"].select(np.arange(*ends)) for ends in ((0, 140), (140, 1440)))
+    found = measure("predictions", SetPredictions(forget, retain, seen["test"], retain.select(np.arange(0))))
+    return {name: found[name] for name in ("mia", "mia_separation", "mia_swing")}
+
+
+def test_stored_confidences_that_do_not_tell_members_from_others_are_warned_of_and_the_floor_shows_it():
+    table = table_of(
+        lambda method, seed: stored(method, seed) if method in ("retrain", "ft") else {"mia_swing": 0.5}
+    )
+    close, hair, jump, _ = [note for note in table.notes if "MIA" in note]
+    assert all(f"{name} 4" in close or f"{name} 5" in close for name in ("Retrain", "FT"))  # AUC near 50
+    assert "Retrain" in hair
+    assert "and AG and the noise floor with it" in jump
+    assert "are MIA's" in dict(table.facts)["Noise floor"]
 
 
 def test_an_attack_that_holds_is_not_remarked_upon():
