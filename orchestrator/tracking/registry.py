@@ -1,5 +1,6 @@
 """Chosen networks in MLflow's registry: a version for each, whose source is where the store has it, never a copy."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -13,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def model_name(recipe: str, cell: Cell) -> str:
-    """`digits.resnet18.4w4a.random-30.qmul` of a recipe of the same name, its seeds being versions of it.
+    """`digits-resnet18-4w4a-random-30-qmul` of a recipe of the same name, its seeds being versions of it.
 
-    Neither a slash nor a colon is in it, which the registry does not take.
+    Letters, digits, lines: what registered and logged models both take.
     """
-    forgotten = titles.scenario(cell.scenario, cell.amount).removesuffix(" %").replace(" ", "-")
+    forgotten = titles.scenario(cell.scenario, cell.amount).removesuffix(" %")
     data = [] if cell.dataset == recipe else [cell.dataset]
     parts = [recipe, *data, cell.arch, cell.quant, forgotten, cell.method]
-    return ".".join(parts).replace("/", "-").replace(":", "-")
+    return re.sub(r"[^\w-]+", "-", "-".join(parts))
 
 
 def source_of(store: str, model: str) -> str:

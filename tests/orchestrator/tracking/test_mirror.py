@@ -185,7 +185,7 @@ def test_what_a_cell_chose_is_a_registered_model_that_refers_to_the_store(fake, 
     cell = runs(fake, database)[f"Q-MUL · {CELL}"]
     row = fake.rows[cell.data.tags["node_key"]]
     (version,) = client.search_model_versions(f"run_id = '{cell.info.run_id}'")
-    assert version.name == "small.cifar10.resnet18.4w4a.random-10.qmul"
+    assert version.name == "small-cifar10-resnet18-4w4a-random-10-qmul"
     assert version.source == f"file://{fake.store.uri}/artifacts/{row.model}"
     assert (version.tags["node_key"], version.tags["ag"]) == (row.key, f"{row.ag:.4g}")
 
