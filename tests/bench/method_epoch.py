@@ -21,6 +21,7 @@ from tests.bench.pace_sizes import CLASSES, NETWORKS, clock, named, network
 from tests.bench.surroundings import as_in_a_node
 
 PLAIN = "plain epoch"
+AS_TRAINED = ("sisa", "arcane")  # which train as long again as their original did, at its pace
 PARTS = 10  # batches; one of them is the forget set
 
 
@@ -59,8 +60,9 @@ def method_epoch(effort: Effort) -> list[Comparison]:
     10 % of the images are to forget, one batch of ten: an epoch of GA goes over that batch alone, the plain
     epoch, Retrain and FT over the nine others, RL and its kin over all ten, Q-MUL twice. SalUn's mask, the
     similar labels and the networks' copies are in the times; nothing is shared between trials. IU has no epochs:
-    it is a whole run, with one batch behind its Fisher matrix. Every method of the registry is measured, each
-    network at its paper's quantization; on a CPU in seconds of its time, which other work beside hardly changes.
+    it is a whole run, with one batch behind its Fisher matrix. Every method of the registry is measured but those that
+    repeat their original's training, each network at its paper's quantization; on a CPU in seconds of its time, which
+    other work beside hardly changes.
     """
     with as_in_a_node():
         return [_compared(case, min(effort.repeats, 5), int(not effort.tiny)) for case in cases(effort)]
@@ -78,7 +80,7 @@ def cases(effort: Effort) -> list[Case]:
 def _compared(case: Case, repeats: int, warm_ups: int) -> Epochs:
     problem = problem_of(case)
     variants = {PLAIN: lambda: _plain(problem, case.batch)}
-    methods = {titles.title(name): name for name in METHODS}
+    methods = {titles.title(name): name for name in METHODS if name not in AS_TRAINED}
     for title, name in methods.items():
         method = METHODS[name]
         suited = problem if "random" in method.scenarios else _by_class(problem)
