@@ -82,7 +82,7 @@ class Classes(Shards):
 class ByClass(Dealt):
     """The classes' part in the original's training."""
 
-    name, kind = "arcane", Classes
+    kind = Classes
 
     def __init__(self, training: Training, setting: Setting) -> None:
         super().__init__(training, setting, by_class(training, setting), setting["blocks"])

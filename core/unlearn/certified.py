@@ -26,7 +26,7 @@ from core import models, quant
 from core.data import Batch, Images, Transform, plain_batches
 from core.errors import BadInput
 from core.lazy import Tensor, nn, no_grad, torch
-from core.train import OnEpoch, Params, Positive
+from core.train import OnEpoch, Params, Positive, TrainParams
 from core.unlearn.base import Method, Problem
 from core.unlearn.hooks import Hook, Part, Setting, Training, chosen
 from core.unlearn.logistic import budget as budget, fit_head, newton_step as newton_step
@@ -68,9 +68,9 @@ class Head(Part):
             self.training.model.requires_grad_(False)
             models.unit_head_of(self.training.model).weight.requires_grad_()
 
-    def epochs(self, asked: int) -> int:
-        """One where the backbone is frozen: the head is fitted at the end anyway."""
-        return 1 if self.frozen else asked
+    def planned(self, params: TrainParams) -> TrainParams:
+        """One epoch where the backbone is frozen: the head is fitted at the end anyway."""
+        return params.model_copy(update={"epochs": 1}) if self.frozen else params
 
     def batches(self, epoch: int, generator: torch.Generator) -> Iterator[Batch]:
         """The usual ones; a frozen backbone's statistics stay too."""

@@ -28,7 +28,7 @@ class Training:
     normalisation and augmentation. classes: number of classes. batch_size: images of a batch.
     sensitive: bool N on the CPU, the images that will have to be forgotten; None where nobody knows them yet.
     seed: of the participant's own draws. It draws from nothing else, so that a participant that changes
-    nothing leaves a training as it is. params: of the loop; None where nobody asked for them.
+    nothing leaves a training as it is.
     """
 
     model: nn.Module
@@ -38,7 +38,6 @@ class Training:
     batch_size: int
     seed: int
     sensitive: Tensor | None = None
-    params: TrainParams | None = None
 
     def draws(self, epoch: int) -> torch.Generator:
         """A CPU generator for an epoch's draws, the same after a resumption."""
@@ -52,8 +51,8 @@ class Participant(Memory, Protocol):
         """Initialises and calibrates the network, as `core.unlearn.fresh.start_` does."""
         ...
 
-    def epochs(self, asked: int) -> int:
-        """How many epochs the training takes where so many were asked for."""
+    def planned(self, params: TrainParams) -> TrainParams:
+        """The loop's hyper-parameters, from those that were asked for; called before anything else."""
         ...
 
     def on_optimizer(self, optimizer: torch.optim.SGD) -> None:
@@ -92,9 +91,9 @@ class Part:
         t = self.training
         start_(t.model, t.images, t.augment, t.batch_size, generator, pretrained=pretrained)
 
-    def epochs(self, asked: int) -> int:
-        """As many as were asked for."""
-        return asked
+    def planned(self, params: TrainParams) -> TrainParams:
+        """Those that were asked for."""
+        return params
 
     def on_optimizer(self, optimizer: torch.optim.SGD) -> None:
         """Nothing to do."""

@@ -51,8 +51,8 @@ def train_from_scratch(
     if part is None:
         start_(model, images, transform, params.batch_size, generator, pretrained=pretrained)
     else:
+        params = part.planned(params)
         part.prepare(generator, pretrained)
-        params = params.model_copy(update={"epochs": part.epochs(params.epochs)})
 
     def passes(epoch: int) -> Iterator[Batch]:
         if part is not None:

@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from core import models
 from core.data import Batch, Images, Transform, batches
-from core.errors import BadInput
 from core.lazy import Tensor, nn, no_grad, torch
 from core.train import EpochFacts, TrainParams, cross_entropy, fit
 from core.unlearn.base import Problem
@@ -99,18 +98,12 @@ class Shards:
 class Dealt(Part):
     """The shards' part in the original's training; a method says who is dealt where."""
 
-    name = "sisa"
     kind: type[Shards] = Shards
 
     def __init__(self, training: Training, setting: Setting, table: Table, slices: int) -> None:
         super().__init__(training)
-        if training.params is None:
-            raise BadInput(f"{self.name}: the training must say how it trains")
-        self.setting, self.table = setting, table
-        params = training.params.model_copy(update={"batch_size": training.batch_size})
-        self.shards = self.kind(
-            training.model, training.images, table, training.augment, training.seed, params, slices
-        )
+        self.setting, self.table, self.slices = setting, table, slices
+        self.shards: Shards  # once it is known how they train
         self.before: dict[str, Tensor] = {}
         self.optimizer: torch.optim.SGD | None = None
 
@@ -121,9 +114,11 @@ class Dealt(Part):
         for shard in range(len(self.shards.networks)):
             self.shards.prepare(shard, pretrained=pretrained)
 
-    def epochs(self, asked: int) -> int:
-        """Those on all slices."""
-        return sum(slice_epochs(asked, len(self.shards.starts)))
+    def planned(self, params: TrainParams) -> TrainParams:
+        """As many epochs as all slices take together."""
+        t = self.training
+        self.shards = self.kind(t.model, t.images, self.table, t.augment, t.seed, params, self.slices)
+        return params.model_copy(update={"epochs": self.shards.epochs})
 
     def on_optimizer(self, optimizer: torch.optim.SGD) -> None:
         """Its momentum ends with a slice."""

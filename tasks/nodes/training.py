@@ -57,7 +57,7 @@ def train_original(node: Node, place: Place, store: Store) -> Result:
     partial = Partial(store, node.key, place.checkpoint_epochs)
     heartbeat.current().expect(len(images))
     callbacks = _callbacks(node, place, data, images, partial)
-    part = _participant(node, first, data, pool, images, params) if "hook" in inputs else None
+    part = _participant(node, first, data, pool, images, params.batch_size) if "hook" in inputs else None
     model, seconds = partial.clock.timed(
         lambda: train_from_scratch(
             first,
@@ -99,7 +99,7 @@ def _callbacks(
 
 
 def _participant(
-    node: Node, model: nn.Module, data: warm.DeviceData, pool: Tensor, images: Images, params: RetrainParams
+    node: Node, model: nn.Module, data: warm.DeviceData, pool: Tensor, images: Images, batch_size: int
 ) -> Participant:
     """The part in an original's training of the method that its node names. images: those of the pool."""
     inputs, part = node.inputs, node.inputs["hook"]
@@ -109,9 +109,7 @@ def _participant(
     if "forget" in part:
         sensitive = torch.isin(pool, warm.node_split(data.train.labels, {**inputs, **part["forget"]}).forget)
     seed = node_generator(inputs, "hook").initial_seed()
-    training = Training(
-        model, images, data.transform, data.classes, params.batch_size, seed, sensitive, params
-    )
+    training = Training(model, images, data.transform, data.classes, batch_size, seed, sensitive)
     return hook.start(training, part["setting"])
 
 

@@ -122,7 +122,7 @@ def _hooked(problem: Problem, method: Method, batch: int) -> Problem:
     model = method.hook.built(copy.deepcopy(problem.model), setting)
     sensitive = torch.arange(len(images)) < len(problem.forget)
     params, generator = TrainParams(epochs=1, lr=1e-3, batch_size=batch), torch.Generator().manual_seed(4)
-    training = Training(model, images, problem.augment, problem.classes, batch, 0, sensitive, params)
+    training = Training(model, images, problem.augment, problem.classes, batch, 0, sensitive)
     part = method.hook.start(training, setting)
     train_from_scratch(model, images, problem.augment, params, generator, part=part)
     return replace(problem, model=model, kept=part.kept())

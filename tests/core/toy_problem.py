@@ -83,8 +83,7 @@ def training_of(problem, model, batch_size=24, seed=5):
     """A training on all of the problem's images, the forget set sensitive."""
     images = concat(problem.forget, problem.retain)
     sensitive = torch.arange(len(images)) < len(problem.forget)
-    params = HOOKED_TRAINING.model_copy(update={"batch_size": batch_size})
-    return Training(model, images, PLAIN, problem.classes, batch_size, seed, sensitive, params)
+    return Training(model, images, PLAIN, problem.classes, batch_size, seed, sensitive)
 
 
 def trained_with(problem, method, params=None, checkpoints=None):
