@@ -1,6 +1,8 @@
 """What holds for every hook: it draws on its own, can be cut off, and leaves tensors that its method reads."""
 
+import copy
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -17,7 +19,6 @@ from tests.core.toy_problem import (
     class_problem,
     differing,
     seeded,
-    suited,
     trained_with,
 )
 
@@ -40,6 +41,19 @@ def short(method):
     return method.params(**{key: value for key, value in SHORT.items() if key in method.params.model_fields})
 
 
+@cache
+def trained(name):
+    """Model and participant of a training that ran to its end; not to be edited."""
+    return trained_with(class_problem(), METHODS[name])
+
+
+def problem_of(method):
+    """What that training left, as the method finds it."""
+    model, part = trained(method.name)
+    changes = {"model": copy.deepcopy(model)} if method.hook.build else {}
+    return replace(class_problem(), kept=part.kept(), **changes)
+
+
 def plain_training(problem):
     images = concat(problem.forget, problem.retain)
     return train_from_scratch(problem.model, images, PLAIN, HOOKED_TRAINING, seeded(1))
@@ -58,7 +72,7 @@ def test_a_hook_that_changes_nothing_leaves_the_training_bit_identical(method):
 
 @every_hook
 def test_what_is_kept_follows_from_the_seeds(method):
-    one, other = (trained_with(class_problem(), method) for _ in range(2))
+    one, other = trained(method.name), trained_with(class_problem(), method)
     assert differing(one[0], other[0]) == []
     assert differing(one[1].kept(), other[1].kept()) == []
     assert one[1].kept()
@@ -66,7 +80,7 @@ def test_what_is_kept_follows_from_the_seeds(method):
 
 @every_hook
 def test_a_training_that_was_cut_off_keeps_the_same(method):
-    whole, part = trained_with(class_problem(), method)
+    whole, part = trained(method.name)
     cut = Memory(every=1, most=1)
     with pytest.raises(CutOff):
         trained_with(class_problem(), method, checkpoints=cut)
@@ -92,14 +106,14 @@ def test_an_original_without_the_hook_is_one_clear_line(method):
 def test_the_global_generator_is_left_alone(method):
     torch.manual_seed(17)
     state = torch.get_rng_state()
-    problem = suited(class_problem(), method)
+    problem = problem_of(method)
     method.run(problem, short(method), seeded(), None)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @every_hook
 def test_what_was_kept_is_never_changed(method):
-    problem = suited(class_problem(), method)
+    problem = problem_of(method)
     before = {name: t.clone() for name, t in problem.kept.items()}
     method.run(replace(problem), short(method), seeded(), None)
     assert differing(before, dict(problem.kept)) == []
