@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from orchestrator.plan import Cell, Plan
 from orchestrator.report.attack_notes import attack_notes
-from orchestrator.report.export_notes import export_notes
+from orchestrator.report.exported import export_notes
 from orchestrator.report.facts import facts_of, notes_of
 from orchestrator.report.gradient_norms import norm_table
 from orchestrator.report.lines import line_of

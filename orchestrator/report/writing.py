@@ -14,7 +14,7 @@ import yaml
 from core.checkpoint import WEIGHTS
 from core.metrics import FIGURES, METRICS
 from orchestrator.plan import Plan
-from orchestrator.report import audits, csv_files, markdown
+from orchestrator.report import audits, csv_files, exported, markdown
 from orchestrator.report.audit_images import audit_pictures
 from orchestrator.report.comparison import (
     HEADINGS,
@@ -106,6 +106,8 @@ def write_report(
     audited = audits.audit_tables(spec, plan, found.rows)
     page["audit"] = [(table, audit_pictures(table, store)) for table in audited]
     page["audit_markdown"] = audits.audits_markdown(audited)
+    page["exported"] = exported.export_tables(found.entries)
+    page["exported_markdown"] = exported.exports_markdown(page["exported"])
     _put_data(store, spec, found)
     more = [*text.layouts_latex(spec.recipe, turned), *audits.audits_latex(audited)]
     latex = latex_tables(spec, found.tables, more)
@@ -239,6 +241,7 @@ def _template(name: str) -> "Template":
         "FIGURES": FIGURES,
         "METRICS": METRICS,
         "audits": audits,
+        "exports": exported,
         "COMPARED": published.COMPARED,
         "markdown": markdown,
         "quotable": quotable,

@@ -5,9 +5,13 @@ from types import SimpleNamespace
 import pytest
 
 from core.metrics import FIGURES, predictions
+from orchestrator import grid
 from orchestrator.plan.grid_plan import make_plan
+from orchestrator.report.exported import export_tables, exports_markdown
 from orchestrator.report.tabulation import build_tables
 from orchestrator.results import known_grids
+from orchestrator.results.entries import collect
+from orchestrator.results.figures import with_figures
 from orchestrator.results.reading import load_results, measured_rows
 from orchestrator.spec.specification import parse_spec
 from orchestrator.tracking import run_values
@@ -92,19 +96,45 @@ def test_mlflow_gets_them_below_export(exported):
     assert told.keys() == {f"export/{name}" for name in (*FIGURES, "decided_alike")}
 
 
-def notes(exported, **changes):
+def changed_rows(exported, **changes):
+    """The rows, with what the exported network of FT's cell says changed."""
     rows = measured_rows(exported.store)[0]
     for row in rows:
         if row["kind"] == "select":
             row["scores"] = [score for score in row["scores"] if score["name"] not in changes]
             row["scores"] += [{"name": name, "value": value} for name, value in changes.items()]
-    (table,) = build_tables(exported.spec, exported.plan, rows)
+    return rows
+
+
+def notes(exported, **changes):
+    (table,) = build_tables(exported.spec, exported.plan, changed_rows(exported, **changes))
     return [note for note in table.notes if "xported" in note]
 
 
 def test_the_report_says_how_far_they_agree_and_flags_what_does_not(exported):
     (line,) = notes(exported, decided_alike=100.0)
-    assert line.startswith("Exported to ONNX and run by onnxruntime, 2 of these networks decide at least ")
+    assert line.startswith("2 exported networks, run by onnxruntime, decide at least ")
     *_, flagged = notes(exported, decided_alike=97.5, fa_exported=12.5)
     assert flagged.startswith("≠ FT, seed 1: its exported network decides only 97.50 % as it did")
     assert "→ 12.50" in flagged
+
+
+def test_a_table_has_both_figures_where_they_differ(exported):
+    rows = changed_rows(exported, decided_alike=97.5, fa_exported=12.5)
+    (table,) = export_tables(collect(exported.plan, with_figures(rows)))
+    retrain, ft = table.cells
+    assert (retrain[0], ft[0], ft[-1]) == ("Retrain", "FT", "97.50 ≠")
+    assert ft[2].endswith("→ 12.50")
+    assert "→" not in retrain[2]
+    text = exports_markdown([table])
+    assert text.startswith("## Exported networks")
+    assert text.count("\n| ") == 3
+
+
+@pytest.mark.slow
+def test_the_page_has_the_section(exported):
+    known_grids.remember(exported.store, exported.spec, exported.plan)
+    assert grid.main(["report", "--store", exported.store.uri]) == 0
+    page = exported.store.get("report/index.html").decode()
+    assert '<a href="#exported">Exported networks</a>' in page
+    assert page.count('<section id="exported">') == 1
