@@ -117,9 +117,9 @@ def test_mlflow_has_the_scores_as_metrics_of_the_cells_run(tmp_path):
     mirror.plan = plan
     mirror._tracker = SimpleNamespace(runs=runs, log=lambda run, points, *_: logged.append((run, points)))
     record = Record(key="audit", kind="audit", scores=[Score(name="u_lira", value=61.0)])
-    mirror._add_audit(record)
+    mirror._add_beside(record)
     assert logged == [("run", [("audit/u_lira", 61.0, 0)])]
-    mirror._add_audit(record.model_copy(update={"status": "failed"}))
+    mirror._add_beside(record.model_copy(update={"status": "failed"}))
     assert len(logged) == 1
 
 
