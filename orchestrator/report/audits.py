@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from core.metrics.audit import ATTACKS, Reading, Score, all_scores
 from orchestrator.plan import Cell, Plan
@@ -24,13 +24,17 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class AuditLine:
-    """One method's audit. readings: by column. models: of either kind. hole: why there is none, else empty."""
+    """One method's audit. readings: by column. models: of either kind. hole: why there is none, else empty.
+
+    left_out: attacks that could not, with the reason.
+    """
 
     cell: Cell
     key: str
     readings: Mapping[str, Reading]
     models: int = 0
     hole: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -66,11 +70,14 @@ class AuditTable:
         return " ".join(score.about for score in self.scores.values() if score.about)
 
 
-def audit_tables(spec: GridSpec, plan: Plan, rows: Mapping[str, Row]) -> list[AuditTable]:
-    """A table for each audited problem of the plan."""
+def audit_tables(
+    spec: GridSpec, plan: Plan, rows: Mapping[str, Row], left_out: Mapping[str, Mapping[str, str]]
+) -> list[AuditTable]:
+    """A table for each audited problem of the plan. left_out: by key, what an audit says that it could not."""
     found: dict[Cell, list[AuditLine]] = {}
     for cell, key in plan.audits.items():
-        found.setdefault(cell.problem, []).append(_line(cell, key, rows.get(key)))
+        line = replace(_line(cell, key, rows.get(key)), left_out=left_out.get(key, {}))
+        found.setdefault(cell.problem, []).append(line)
     scores = all_scores(spec.audit_attacks)
     return [AuditTable(at, tuple(lines), scores) for at, lines in found.items()]
 
@@ -121,7 +128,10 @@ def models_text(table: AuditTable) -> str:
     """How many models there were, and whose audit is not there."""
     counts = sorted({line.models for line in table.lines if line.models})
     said = [f"{' or '.join(map(str, counts))} models of each kind."] if counts else []
-    return " ".join([*said, *(f"{line.title}: {line.hole}." for line in table.lines if line.hole)])
+    why = dict.fromkeys(
+        f"{name} left out: {text}." for line in table.lines for name, text in line.left_out.items()
+    )
+    return " ".join([*said, *(f"{line.title}: {line.hole}." for line in table.lines if line.hole), *why])
 
 
 def audits_latex(tables: Iterable[AuditTable]) -> list[LatexTable]:

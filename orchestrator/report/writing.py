@@ -103,7 +103,7 @@ def write_report(
         "against": against,
         "against_markdown": against_markdown(against) if against else "",
     }
-    audited = audits.audit_tables(spec, plan, found.rows)
+    audited = audits.audit_tables(spec, plan, found.rows, _left_out(store, plan))
     page["audit"] = [(table, audit_pictures(table, store)) for table in audited]
     page["audit_markdown"] = audits.audits_markdown(audited)
     page["exported"] = exported.export_tables(found.entries)
@@ -118,6 +118,12 @@ def write_report(
     store.put("report/report.md", _template("report.md.j2").render(page).encode())
     store.put("report/index.html", _template("report.html.j2").render(page).encode())
     return ReportFiles(*(_address(store, f"report/{n}") for n in ("index.html", "report.md", "results.csv")))
+
+
+def _left_out(store: Store, plan: Plan) -> dict[str, dict[str, str]]:
+    """What each finished audit says that it could not, by its key."""
+    manifests = store.manifests(plan.audits.values(), broken={})
+    return {key: manifest.facts.get("left_out", {}) for key, manifest in manifests.items()}
 
 
 def _page(store: Store, spec: GridSpec, plan: Plan, found: GridContents) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def audit(node: Node, place: Place, store: Store) -> Result:
     scores = [Score(name=name, value=value) for name, value in _columns(found).items()]
     scores.append(Score(name=MODELS, value=evidence.models))
     row = {"model": chosen, "scores": scores, "forget_count": len(own.at.forget)}
-    return Result(files, {}, row)
+    return Result(files, {"left_out": found.left_out}, row)
 
 
 def _whole_pairs(shadows: list[_Pair], store: Store) -> list[tuple[int, _Pair]]:

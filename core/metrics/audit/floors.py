@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from core.metrics.audit.attacks import ATTACKS, Samples, check_models
+from core.errors import BadInput
+from core.metrics.audit.attacks import ATTACKS, Attack, Samples, check_models
 from core.metrics.audit.evidence import Evidence
 
 _ORDERS = 20  # in which Retrains stand for unlearned models, at most
@@ -29,10 +30,11 @@ class Reading(NamedTuple):
 
 
 class Audit(NamedTuple):
-    """readings: by column. samples: those of the method, by attack."""
+    """readings: by column. samples: those of the method, by attack. left_out: attacks that cannot, with the reason."""
 
     readings: dict[str, Reading]
     samples: dict[str, Samples]
+    left_out: dict[str, str]
 
 
 def audited(evidence: Evidence, names: Collection[str], generator: Generator) -> Audit:
@@ -42,22 +44,35 @@ def audited(evidence: Evidence, names: Collection[str], generator: Generator) ->
     percentiles of a bootstrap over orders and images. Both are coarser for many images and models.
 
     Raises:
-        BadInput: for fewer models than an attack needs.
+        BadInput: where none of the attacks can, for too few models or images.
     """
-    check_models(evidence.models, names)
-    readings: dict[str, Reading] = {}
-    samples: dict[str, Samples] = {}
-    size = evidence.inside.size
-    orders = [generator.permutation(evidence.models) for _ in range(_times(size, 2, _ORDERS))]
+    found = Audit({}, {}, {})
+    orders = [generator.permutation(evidence.models) for _ in range(_times(evidence.inside.size, 2, _ORDERS))]
     for name in names:
-        attack = ATTACKS[name]
-        samples[name] = attack.samples(evidence)
-        by_chance = [attack.samples(evidence.of_retrain(order)) for order in orders]
-        for column, score in attack.scores.items():
-            floor = float(np.mean([score.value(*found) for found in by_chance]))
-            low, high = _interval(by_chance, score.value, generator)
-            readings[column] = Reading(score.value(*samples[name]), floor, low, high)
-    return Audit(readings, samples)
+        try:
+            check_models(evidence.models, [name])
+            samples, readings = _attacked(ATTACKS[name], evidence, orders, generator)
+        except BadInput as error:
+            found.left_out[name] = str(error)
+            continue
+        found.samples[name] = samples
+        found.readings.update(readings)
+    if not found.readings:
+        raise BadInput("; ".join(found.left_out.values()) or "an audit needs attacks")
+    return found
+
+
+def _attacked(
+    attack: Attack, evidence: Evidence, orders: list[np.ndarray], generator: Generator
+) -> tuple[Samples, dict[str, Reading]]:
+    samples = attack.samples(evidence)
+    by_chance = [attack.samples(evidence.of_retrain(order)) for order in orders]
+    readings = {}
+    for column, score in attack.scores.items():
+        floor = float(np.mean([score.value(*found) for found in by_chance]))
+        low, high = _interval(by_chance, score.value, generator)
+        readings[column] = Reading(score.value(*samples), floor, low, high)
+    return samples, readings
 
 
 def _interval(

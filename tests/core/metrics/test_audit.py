@@ -100,6 +100,17 @@ def test_too_few_models_and_unknown_attacks_are_told_in_a_line():
         all_scores(["u_lyra"])
 
 
+def test_an_attack_that_cannot_is_left_out_with_its_reason_and_the_others_go_on():
+    random = np.random.default_rng(0)
+    within = inside(random, images=3)
+    few = Side(*(random.normal(0, 1, (MODELS, 3)) for _ in range(3)), [RETRAIN] * MODELS)
+    found = audited(Evidence(few, few, within), ["u_lira", "nomus"], random)
+    assert found.left_out == {"nomus": "NoMUS divides 3 images of a side into 10 folds"}
+    assert set(found.readings) == {"u_lira", "u_lira_95"}
+    with pytest.raises(BadInput, match="NoMUS divides 3 images"):
+        audited(Evidence(few, few, within), ["nomus"], random)
+
+
 def test_every_score_has_a_title_of_its_own_and_every_attack_a_sentence():
     columns = [column for attack in ATTACKS.values() for column in attack.scores]
     assert len(set(columns)) == len(columns) == len({score.title for score in all_scores().values()})

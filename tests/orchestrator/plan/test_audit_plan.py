@@ -72,6 +72,14 @@ def test_a_class_is_left_out_with_the_reason():
     assert "no attack has both to compare" in plan.omissions[0]
 
 
+def test_a_list_of_images_is_audited_as_a_random_share_is():
+    images = {"list": [{"path": "mine.txt", "name": "mine", "rows": {"digits": "0-29"}}]}
+    listed, plain = (audited(models, ratios=[], forget=images) for models in (6, 0))
+    assert kinds(listed, plain) == {"original": 5, "retrain": 5, "trial": 3 * 5, "audit": 4}
+    shadows = [node for node in listed.nodes.values() if "shadow" in node.inputs]
+    assert {node.inputs["listed"] for node in shadows} == {"0-29"}
+
+
 @pytest.mark.parametrize("mode", ["grid", "halving"])
 def test_plan_forecasts_shadows_behind_the_search_that_they_wait_for(mode):
     plan = audited(6, search={"mode": mode, "trials": 4}, original={"epochs": 20})

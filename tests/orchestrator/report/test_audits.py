@@ -41,7 +41,7 @@ def tables():
     plan = SimpleNamespace(audits={AT._replace(method=m): m for m in ("original", "ft", "ga", "qmul")})
     failed = row("ga", 0) | {"status": "failed", "error_message": "the disk is full"}
     rows = {"original": row("original", 71.5), "ft": row("ft", 52.0), "ga": failed}
-    return audit_tables(SPEC, plan, rows)
+    return audit_tables(SPEC, plan, rows, {"ft": {"nomus": "too few images"}})
 
 
 def test_a_score_stands_beside_its_floor_and_is_marked_where_the_floor_holds_it(tables):
@@ -50,6 +50,7 @@ def test_a_score_stands_beside_its_floor_and_is_marked_where_the_floor_holds_it(
     assert "GA: failed: the disk is full." in text
     assert "Q-MUL: missing." in text
     assert "6 models of each kind." in text
+    assert "nomus left out: too few images." in text
 
 
 def test_latex_and_csv_have_the_same(tables):
@@ -66,7 +67,7 @@ def test_latex_and_csv_have_the_same(tables):
 
 def test_a_grid_without_an_audit_has_no_section():
     plan = SimpleNamespace(audits={})
-    assert audit_tables(SPEC, plan, {}) == []
+    assert audit_tables(SPEC, plan, {}, {}) == []
     assert audits_markdown([]) == ""
 
 
