@@ -9,6 +9,12 @@ from core.door import door
 
 if TYPE_CHECKING:
     from core.quant import lsq_plus as lsq_plus
+    from core.quant.agreement import (
+        IntegerForward as IntegerForward,
+        integer_forward as integer_forward,
+        integer_share as integer_share,
+        integers_right as integers_right,
+    )
     from core.quant.base import (
         FakeQuantizer as FakeQuantizer,
         keep_valid_ as keep_valid_,

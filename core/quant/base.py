@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from core.quant.codes import Codes
 from core.quant.fused import wide
 
 SMALLEST_STEP = 1e-8  # steps are kept at or above this after every update
@@ -48,6 +49,11 @@ class FakeQuantizer(nn.Module):
             raise RuntimeError("quantizer used before its step was set; call core.quant.calibrate_ first")
         return self._quantize(x)
 
+    @property
+    def ready(self) -> bool:
+        """Whether its parameters were set from data or loaded."""
+        return self._ready
+
     def grid(self) -> tuple[Tensor, Tensor | None]:
         """Step and offset (None: zero) of the values behind the codes, each broadcastable to x."""
         raise NotImplementedError
@@ -62,6 +68,13 @@ class FakeQuantizer(nn.Module):
         """The values that integer codes stand for, same shape: exactly what forward returns for them."""
         step, offset = self.grid()
         return codes * step if offset is None else codes * step + offset
+
+    def in_bytes(self, x: Tensor) -> Codes | None:  # noqa: ARG002
+        """The codes of x for integer operators (uint8 for a layer's input, int8 for a weight), differentiable as x is.
+
+        None for a quantizer that cannot say them in a byte, and for an x that has a NaN.
+        """
+        return None
 
     def learned_step(self) -> Tensor | None:
         """The step as the parameters have it now; None for a grid that is not learned."""

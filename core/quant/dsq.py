@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from core.errors import BadInput
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims
+from core.quant.codes import Codes, carrier_of, decode, encode
 from core.quant.device import alike, fake_quantize, kernels
 from core.quant.fused import inner, narrowed, pass_inside, round_to_grid, total, wide
 from core.quant.lsq_plus import least_squares_start
@@ -61,22 +62,36 @@ def _words(bound: Tensor) -> str:
 
 
 def _quantized(x: Tensor, lower: Tensor, upper: Tensor, bits: int, alpha: float) -> Tensor:
-    out: Tensor = _DSQ.apply(x, lower, upper, 2**bits - 1, alpha)
+    out: Tensor = _DSQ.apply(x, lower, upper, 2**bits - 1, alpha, None)
     return out
 
 
+def _codes(x: Tensor, lower: Tensor, upper: Tensor, bits: int, dtype: torch.dtype) -> Codes | None:
+    """The codes of what `dsq` gives, with the same gradients, less 2^(bits - 1) as int8; None if x has a NaN."""
+    top, shift = 2**bits - 1, 2 ** (bits - 1) if dtype == torch.int8 else 0
+    step = ((upper - lower) / top).detach()
+    codes = encode(x, step, lower, 0, top, shift, dtype)
+    if codes is None:
+        return None
+    found = Codes(carrier_of(x), codes, shift, step, lower)
+    return found._replace(carrier=_DSQ.apply(x, lower, upper, top, SOFTNESS, found))
+
+
 class _DSQ(torch.autograd.Function):
-    """One fused forward and one fused backward; keeps only its input and its output.
+    """One fused forward and one fused backward; keeps only its input and its output, or the codes of that.
 
     With gx the gradient that reaches x, the closed forms sum to
     ∂Δ = (Σ grad·(xq - l) - Σ gx·(x - l)) / Δ  and  ∂l + ∂u = Σ grad - Σ gx.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, lower: Tensor, upper: Tensor, top: int, alpha: float) -> Tensor:
-        out = fake_quantize(x, (upper - lower) / top, lower, 0, top)
-        ctx.save_for_backward(x, out, lower, upper)
+    def forward(
+        ctx: Any, x: Tensor, lower: Tensor, upper: Tensor, top: int, alpha: float, codes: Codes | None
+    ) -> Tensor:
+        out = fake_quantize(x, (upper - lower) / top, lower, 0, top) if codes is None else codes.carrier
+        ctx.save_for_backward(x, out if codes is None else codes.codes, lower, upper)
         ctx.constants = (top, alpha)
+        ctx.shift = None if codes is None else codes.shift
         return out
 
     @staticmethod
@@ -91,7 +106,9 @@ class _DSQ(torch.autograd.Function):
             )
             return passed, *_of_range(along_step, gained, step, lower, top)
         grad, x_wide = wide(grads[0]), wide(x)
-        if out.dtype != x_wide.dtype:  # a bf16 output lost bits that the range's gradient needs
+        if ctx.shift is not None:
+            out = decode(Codes(out, out, ctx.shift, step, lower), torch.float32)
+        elif out.dtype != x_wide.dtype:  # a bf16 output lost bits that the range's gradient needs
             out = round_to_grid(x_wide, step, lower, 0, top)
         passed = pass_inside(grad, x_wide, lower, upper) * slope(x_wide, lower, step, alpha)
         gained = total(grad, step) - total(passed, step)
@@ -101,10 +118,10 @@ class _DSQ(torch.autograd.Function):
 
 def _of_range(
     along_step: Tensor, gained: Tensor, step: Tensor, lower: Tensor, top: int
-) -> tuple[Tensor, Tensor, None, None]:
+) -> tuple[Tensor, Tensor, None, None, None]:
     """The gradients of both ends and the constants, from the sums over all elements."""
     along_upper = (along_step - lower * gained) / (step * top)
-    return gained - along_upper, along_upper, None, None
+    return gained - along_upper, along_upper, None, None, None
 
 
 def _sharpness(alpha: float) -> float:
@@ -164,6 +181,10 @@ class DSQQuantizer(FakeQuantizer):
 class DSQWeight(DSQQuantizer):
     """DSQ's quantizer of a weight tensor; one range for the tensor, or per channel."""
 
+    def in_bytes(self, x: Tensor) -> Codes | None:
+        """As int8, half of the codes below 0."""
+        return _codes(x, self.lower, self.upper, self.bits, torch.int8)
+
     def _start(self, x: Tensor) -> None:
         # μ ± 3σ as LSQ+ has it. (Public code takes minimum and maximum, which leaves 2 bits two values.)
         dims, kept = shared_dims(self.lower.shape), self.lower.dim() > 0
@@ -175,6 +196,10 @@ class DSQWeight(DSQQuantizer):
 
 class DSQActivation(DSQQuantizer):
     """DSQ's quantizer of a layer's input; the range starts where the squared error is least."""
+
+    def in_bytes(self, x: Tensor) -> Codes | None:
+        """As uint8."""
+        return _codes(x, self.lower, self.upper, self.bits, torch.uint8)
 
     def _start(self, x: Tensor) -> None:
         step, lower = least_squares_start(x.float(), self.qmin, self.qmax)

@@ -1,7 +1,9 @@
-"""Convolution and linear layers that fake-quantize their weight and their input."""
+"""Convolution and linear layers that fake-quantize their weight and their input, or compute on their codes."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from core.quant.on_codes import by_integers
 
 Quantizer = nn.Module  # a FakeQuantizer, or nn.Identity for full precision
 
@@ -14,6 +16,9 @@ class QuantConv2d(nn.Conv2d):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Convolution of the quantized input with the quantized weight."""
+        found = by_integers(self, self.weight_quantizer, self.input_quantizer, x_BCHW)
+        if found is not None:
+            return found
         return self._conv_forward(self.input_quantizer(x_BCHW), self.weight_quantizer(self.weight), self.bias)
 
 
@@ -25,6 +30,9 @@ class QuantLinear(nn.Linear):
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Product of the quantized input with the quantized weight."""
+        found = by_integers(self, self.weight_quantizer, self.input_quantizer, x_BD)
+        if found is not None:
+            return found
         return F.linear(self.input_quantizer(x_BD), self.weight_quantizer(self.weight), self.bias)
 
 

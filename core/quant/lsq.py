@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, integer_range, shared_dims
-from core.quant.lsq_plus import LSQPlusWeight, lsq_plus
+from core.quant.codes import Codes
+from core.quant.lsq_plus import LSQPlusWeight, activation_grad_scale, lsq_plus, lsq_plus_codes
 
 
 def starting_step(x: Tensor, qmax: int, dims: tuple[int, ...] | None = None) -> Tensor:
@@ -59,5 +60,9 @@ class LSQActivation(FakeQuantizer):
         self.qmin, self.qmax = integer_range(self.bits, bool(self.signed))
 
     def _quantize(self, x: Tensor) -> Tensor:
-        features = x[0].numel()  # the paper's N: features of one sample
-        return lsq_plus(x, self.step, None, self.qmin, self.qmax, 1 / math.sqrt(features * self.qmax))
+        return lsq_plus(x, self.step, None, self.qmin, self.qmax, activation_grad_scale(x, self.qmax))
+
+    def in_bytes(self, x: Tensor) -> Codes | None:
+        """As uint8; signed codes start at 0."""
+        scale = activation_grad_scale(x, self.qmax)
+        return lsq_plus_codes(x, self.step, None, self.qmin, self.qmax, scale, torch.uint8)

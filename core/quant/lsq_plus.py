@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims, weight_grad_scale
+from core.quant.codes import Codes, carrier_of, decode, encode, straight_through
 from core.quant.device import alike, fake_quantize, kernels, zero_like
 from core.quant.fused import inner, narrowed, pass_inside, round_to_grid, total, wide
 
@@ -32,12 +33,33 @@ def lsq_plus(
 
     Returns: a tensor of x's shape and dtype with at most qmax - qmin + 1 values per step.
     """
-    out: Tensor = _LSQPlus.apply(x, step, offset, qmin, qmax, grad_scale)
+    out: Tensor = _LSQPlus.apply(x, step, offset, qmin, qmax, grad_scale, None)
     return out
 
 
+def lsq_plus_codes(
+    x: Tensor,
+    step: Tensor,
+    offset: Tensor | None,
+    qmin: int,
+    qmax: int,
+    grad_scale: float,
+    dtype: torch.dtype,
+) -> Codes | None:
+    """The codes of what `lsq_plus` gives, with the same gradients; None if x has a NaN.
+
+    dtype: int8, or uint8, whose codes start at 0.
+    """
+    shift = qmin if dtype == torch.uint8 else 0
+    codes = encode(x, step, offset, qmin, qmax, shift, dtype)
+    if codes is None:
+        return None
+    found = Codes(carrier_of(x), codes, shift, step, offset)
+    return found._replace(carrier=_LSQPlus.apply(x, step, offset, qmin, qmax, grad_scale, found))
+
+
 class _LSQPlus(torch.autograd.Function):
-    """One fused forward and one fused backward; keeps only its input and its output.
+    """One fused forward and one fused backward; keeps only its input and its output, or the codes of that.
 
     With c the code, gx the gradient that passes inside, and outside codes equal to a bound, the closed
     forms sum to  ∂s = g/s · (Σ grad·(xq - β) - Σ gx·(x - β))  and  ∂β = g · (Σ grad - Σ gx): inner
@@ -48,17 +70,32 @@ class _LSQPlus(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, step: Tensor, offset: Tensor | None, qmin: int, qmax: int, grad_scale: float
+        ctx: Any,
+        x: Tensor,
+        step: Tensor,
+        offset: Tensor | None,
+        qmin: int,
+        qmax: int,
+        grad_scale: float,
+        codes: Codes | None,
     ) -> Tensor:
-        out = fake_quantize(x, step, offset, qmin, qmax)
-        ctx.save_for_backward(x, out, step, offset)
+        out = fake_quantize(x, step, offset, qmin, qmax) if codes is None else codes.carrier
+        ctx.save_for_backward(x, out if codes is None else codes.codes, step, offset)
         ctx.constants = (qmin, qmax, grad_scale)
+        ctx.shift = None if codes is None else codes.shift
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, out, step, offset = ctx.saved_tensors
         qmin, qmax, grad_scale = ctx.constants
+        if ctx.shift is not None:
+            codes = Codes(out, out, ctx.shift, step, offset)
+            if step.numel() == 1 and not torch.is_grad_enabled():
+                low, high = _ends(step, offset, qmin, qmax)
+                passed, along, outside = straight_through(alike(grads[0], x), x, codes, low, high)
+                return passed, *_of_grid(along, outside, step, offset, grad_scale)
+            out = decode(codes, torch.float32)
         found = None if torch.is_grad_enabled() else kernels(x, step)
         if found is not None:
             shift = zero_like(step) if offset is None else offset
@@ -69,21 +106,26 @@ class _LSQPlus(torch.autograd.Function):
         grad, x_wide = wide(grads[0]), wide(x)
         if out.dtype != x_wide.dtype:  # a bf16 output lost bits that the step's gradient needs
             out = round_to_grid(x_wide, step, offset, qmin, qmax)
-        shift = torch.zeros_like(step) if offset is None else offset
-        passed = pass_inside(grad, x_wide, step * qmin + shift, step * qmax + shift)
+        passed = pass_inside(grad, x_wide, *_ends(step, offset, qmin, qmax))
         along_step = inner(grad, out, step) - inner(passed, x_wide, step)
         clipped = None if offset is None else total(grad, step) - total(passed, step)
         return narrowed(passed, x.dtype), *_of_grid(along_step, clipped, step, offset, grad_scale)
 
 
+def _ends(step: Tensor, offset: Tensor | None, qmin: int, qmax: int) -> tuple[Tensor, Tensor]:
+    """The values of the smallest and of the largest code."""
+    shift = torch.zeros_like(step) if offset is None else offset
+    return step * qmin + shift, step * qmax + shift
+
+
 def _of_grid(
     along_step: Tensor, clipped: Tensor | None, step: Tensor, offset: Tensor | None, grad_scale: float
-) -> tuple[Tensor, Tensor | None, None, None, None]:
+) -> tuple[Tensor, Tensor | None, None, None, None, None]:
     """The gradients of step, offset and the constants, from the sums over all elements."""
     if offset is None or clipped is None:
-        return along_step * (grad_scale / step), None, None, None, None
+        return along_step * (grad_scale / step), None, None, None, None, None
     along_step = along_step - offset * clipped
-    return along_step * (grad_scale / step), clipped * grad_scale, None, None, None
+    return along_step * (grad_scale / step), clipped * grad_scale, None, None, None, None
 
 
 class LSQPlusWeight(FakeQuantizer):
@@ -115,6 +157,11 @@ class LSQPlusWeight(FakeQuantizer):
         scale = weight_grad_scale(x, self.step.shape, self.qmax)
         return lsq_plus(x, self.step, None, self.qmin, self.qmax, scale)
 
+    def in_bytes(self, x: Tensor) -> Codes | None:
+        """As int8."""
+        scale = weight_grad_scale(x, self.step.shape, self.qmax)
+        return lsq_plus_codes(x, self.step, None, self.qmin, self.qmax, scale, torch.int8)
+
 
 class LSQPlusActivation(FakeQuantizer):
     """Asymmetric quantizer of a layer's input: unsigned codes, learned step and offset."""
@@ -138,8 +185,17 @@ class LSQPlusActivation(FakeQuantizer):
         self.offset.data.copy_(offset)
 
     def _quantize(self, x: Tensor) -> Tensor:
-        features = x[0].numel()  # LSQ's N: features of one sample, so that g does not depend on the batch
-        return lsq_plus(x, self.step, self.offset, self.qmin, self.qmax, 1 / math.sqrt(features * self.qmax))
+        return lsq_plus(x, self.step, self.offset, self.qmin, self.qmax, activation_grad_scale(x, self.qmax))
+
+    def in_bytes(self, x: Tensor) -> Codes | None:
+        """As uint8."""
+        scale = activation_grad_scale(x, self.qmax)
+        return lsq_plus_codes(x, self.step, self.offset, self.qmin, self.qmax, scale, torch.uint8)
+
+
+def activation_grad_scale(x: Tensor, qmax: int) -> float:
+    """LSQ's g = 1/sqrt(N · qmax), N the features of one sample, so that g does not depend on the batch."""
+    return 1 / math.sqrt(x[0].numel() * qmax)
 
 
 def least_squares_start(x: Tensor, qmin: int, qmax: int) -> tuple[Tensor, Tensor]:

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from core.quant.base import FakeQuantizer
+from core.quant.codes import Codes
 from core.quant.lsq import starting_step
-from core.quant.lsq_plus import lsq_plus
+from core.quant.lsq_plus import lsq_plus, lsq_plus_codes
 
 
 class ReleasedLSQActivation(FakeQuantizer):
@@ -39,4 +40,11 @@ class ReleasedLSQActivation(FakeQuantizer):
         self.step.data.copy_(starting_step(x, self.qmax))
 
     def _quantize(self, x: Tensor) -> Tensor:
-        return lsq_plus(x, self.step, None, self.qmin, self.qmax, 1 / math.sqrt(x.numel() * self.qmax))
+        return lsq_plus(x, self.step, None, self.qmin, self.qmax, self._grad_scale(x))
+
+    def in_bytes(self, x: Tensor) -> Codes | None:
+        """As uint8, from 0."""
+        return lsq_plus_codes(x, self.step, None, self.qmin, self.qmax, self._grad_scale(x), torch.uint8)
+
+    def _grad_scale(self, x: Tensor) -> float:
+        return 1 / math.sqrt(x.numel() * self.qmax)

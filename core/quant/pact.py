@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from core.quant.base import SMALLEST_STEP, FakeQuantizer, Shape, shared_dims
+from core.quant.codes import Codes, carrier_of, encode
 from core.quant.device import alike, fake_quantize, kernels, zero_like
 from core.quant.fused import narrowed, one_pass, pass_inside, total, wide
 from core.quant.lsq_plus import least_squares_start
@@ -46,7 +47,7 @@ def pact(x: Tensor, alpha: Tensor, bits: int) -> Tensor:
 
     Returns: a tensor of x's shape and dtype.
     """
-    out: Tensor = _PACT.apply(x, alpha, 2**bits - 1)
+    out: Tensor = _PACT.apply(x, alpha, 2**bits - 1, None)
     return out
 
 
@@ -54,10 +55,10 @@ class _PACT(torch.autograd.Function):
     """Keeps its input alone: neither gradient needs the output."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, alpha: Tensor, top: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, alpha: Tensor, top: int, carrier: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, alpha)
         ctx.top = top
-        return fake_quantize(x, alpha / top, None, 0, top)
+        return fake_quantize(x, alpha / top, None, 0, top) if carrier is None else carrier
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
@@ -66,10 +67,10 @@ class _PACT(torch.autograd.Function):
         if found is not None:
             grad, step, top = alike(grads[0], x), alpha / ctx.top, ctx.top
             passed, above, _ = found.backward("pact", grad, x, step, zero_like(step), 0, top, alpha)
-            return passed, above, None
+            return passed, above, None, None
         grad, x_wide = wide(grads[0]), wide(x)
         passed = pass_inside(grad, x_wide, torch.zeros_like(alpha), alpha)
-        return narrowed(passed, x.dtype), total(_pass_above(grad, x_wide, alpha), alpha), None
+        return narrowed(passed, x.dtype), total(_pass_above(grad, x_wide, alpha), alpha), None, None
 
 
 def _pass_above(grad: Tensor, x: Tensor, low: Tensor) -> Tensor:
@@ -140,6 +141,14 @@ class DoReFaWeight(FakeQuantizer):
     def _quantize(self, x: Tensor) -> Tensor:
         return dorefa_weight(x, self.bits, self.shape).to(x.dtype)
 
+    def in_bytes(self, x: Tensor) -> Codes | None:
+        """Odd numbers, 2c - (2^b - 1) of step 1/(2^b - 1): the same values without an offset. None for 8 bits."""
+        values = self._quantize(x)
+        if self.bits > 7 or not bool(values.isfinite().all()):
+            return None
+        odd = (values.detach() * self.qmax).round().to(torch.int8)
+        return Codes(values, odd, 0, torch.tensor(1 / self.qmax), None)
+
 
 class PACTActivation(FakeQuantizer):
     """Quantizer of a layer's input that clips to [0, α]; α is learned."""
@@ -162,3 +171,12 @@ class PACTActivation(FakeQuantizer):
 
     def _quantize(self, x: Tensor) -> Tensor:
         return pact(x, self.alpha, self.bits)
+
+    def in_bytes(self, x: Tensor) -> Codes | None:
+        """As uint8."""
+        step, _ = self.grid()
+        codes = encode(x, step, None, 0, self.qmax, 0, torch.uint8)
+        if codes is None:
+            return None
+        carrier = _PACT.apply(x, self.alpha, self.qmax, carrier_of(x))
+        return Codes(carrier, codes, 0, step.detach(), None)
