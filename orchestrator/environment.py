@@ -157,6 +157,7 @@ def make_place(spec: GridSpec, store: str, compiled: frozenset[str] = frozenset(
         gpu_share=spec.resources.gpus_per_slot,
         compiled=compiled,
         must_compile=spec.resources.compile == "on",
+        precision=spec.precision,
         weights={arch: file.path for arch, file in spec.weights.items()},
         code_revision=code_revision(),
     )

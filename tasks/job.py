@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from core.train import Precision
 from tasks.node import Node
 from tasks.record import Record
 
@@ -23,6 +24,7 @@ class Place:
     gpu_share: GPUs of a slot; below 1, a worker may take no more than this share of the memory. An executor
     that packs by measured memory sets it for every node. compiled: architectures whose training is
     compiled, see `core.train.forward`; must_compile: also where torch finds no compiler, which is then an error.
+    precision: what `auto` means in hyper-parameters; "auto" leaves it to the machine, see `tasks.nodes.arithmetic`.
     weights: by architecture, where the file lies that a network starts from; which file it is, the node says.
     """
 
@@ -36,6 +38,7 @@ class Place:
     gpu_share: float = 1.0
     compiled: frozenset[str] = frozenset()
     must_compile: bool = False
+    precision: Precision = "auto"
     weights: Mapping[str, str] = field(default_factory=dict, hash=False)
     code_revision: str = "unknown"
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from core.errors import BadInput
 
-# 2 has step_drift, 3 epochs and peak_memory, 4 ef and distances, 5 scores and scored, 6 shadow; older rows still read
+# 2 has step_drift, 3 epochs and peak_memory, 4 ef and distances, 5 scores and scored, 6 shadow and precision
 SCHEMA_VERSION = 6
 
 
@@ -70,11 +70,13 @@ class Record(BaseModel):
     original (0.1 is 10 %). epochs: that a model was trained or unlearned for; of a search or selection, those
     of all its trials together. peak_memory: bytes that the allocator reserved on the GPU at most, what the worker
     keeps warm included. gpu_share: share (0-1) of that GPU's memory the node was held to; below 1 others may have
-    worked on it at the same time, and its seconds are those of a shared GPU. model: the node an evaluation
-    looked at. selected, reference: evaluations. scores: figures of metrics without a field here, which came to
-    `core.metrics.METRICS` later or from outside; of an audit, everything it measured, with floors. scored: of a score,
-    or an exported network's evaluation, the evaluation or selection that it is about. shadow: the number of a model
-    that an audit alone is about; its other coordinates are those of the problem that is audited.
+    worked on it at the same time, and its seconds are those of a shared GPU. precision: what a training's steps were
+    computed in, float32 or bfloat16 (autocast), and "integer forward" where layers computed on codes; of an evaluation
+    that of its model. model: the node an evaluation looked at. selected, reference: evaluations. scores: figures of
+    metrics without a field here, which came to `core.metrics.METRICS` later or from outside; of an audit,
+    everything it measured, with floors. scored: of a score, or an exported network's evaluation, the evaluation or
+    selection that it is about. shadow: the number of a model that an audit alone is about; its other coordinates
+    are those of the problem that is audited.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -119,6 +121,7 @@ class Record(BaseModel):
     epochs: int | None = None
     peak_memory: int | None = None
     gpu_share: float | None = None
+    precision: str | None = None
     model: str | None = None
     selected: str | None = None
     reference: str | None = None

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         Callbacks as Callbacks,
         EpochFacts as EpochFacts,
         OnEpoch as OnEpoch,
-        autocast as autocast,
         cross_entropy as cross_entropy,
         fit as fit,
     )
@@ -33,6 +32,13 @@ if TYPE_CHECKING:
         Precision as Precision,
         Schedule as Schedule,
         TrainParams as TrainParams,
+    )
+    from core.train.precision import (
+        Chosen as Chosen,
+        auto_precision as auto_precision,
+        autocast as autocast,
+        bfloat16_share as bfloat16_share,
+        chosen_precision as chosen_precision,
     )
     from core.train.state import Memory as Memory
 else:

@@ -13,7 +13,8 @@ from core.data import Batch
 from core.errors import Diverged
 from core.lazy import F, Tensor, nn, torch
 from core.train.forward import Forward, fixed_size, plain
-from core.train.params import Precision, TrainParams
+from core.train.params import TrainParams
+from core.train.precision import autocast
 from core.train.state import Checkpoints, Memory, pack_state, restore_state_
 
 EpochFacts = dict[str, float]
@@ -200,12 +201,6 @@ def parameter_groups(model: nn.Module, params: TrainParams) -> list[dict[str, ob
         {"params": [p for name, p in named if name not in apart], "weight_decay": params.weight_decay},
         {"params": [p for name, p in named if name in apart], "weight_decay": 0.0},
     ]
-
-
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """bfloat16 autocast where asked for; quantizers compute in float32 inside it all the same."""
-    enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 @contextmanager

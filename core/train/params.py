@@ -24,7 +24,8 @@ class TrainParams(Params):
     `decay_quantizers` decays steps and offsets too, as the published code does with its single group.
     `step_trust` bounds how far one update may move a quantization step (see `StepGuard`); None: unbounded.
     `schedule` is how the learning rate moves from epoch to epoch, see `core.train.loop.epoch_lr`.
-    `precision` auto means bfloat16 autocast on CUDA and float32 elsewhere.
+    `precision` auto means bfloat16 autocast on CUDA and, in a grid, on processors that are the faster for it; float32
+    elsewhere (see `core.train.precision`).
     """
 
     epochs: Positive = 10

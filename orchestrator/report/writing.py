@@ -284,6 +284,7 @@ def _summary(store: Store, plan: Plan, rows: list[Row], entries: list[Entry]) ->
         ("Ran", _span(ends[0], ends[-1]) if ends else "not yet"),
         ("Work", f"{sum(times) / 3600:.2f} node hours"),
         ("Hardware", _distinct(rows, "hardware")),
+        ("Precision", _distinct(rows, "precision")),
         ("Versions", _distinct(rows, "versions")),
         ("Code revision", _distinct(rows, "code_revision")),
         ("Store", store.uri),

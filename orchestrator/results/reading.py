@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 OTHER_ROW = "holds another row than its manifest"
 _CIRCUMSTANCES = {
     "seconds", "node_seconds", "finished_at", "hardware", "code_revision", "versions", "peak_memory", "gpu_share",
-    "schema_version", "curve",
+    "precision", "schema_version", "curve",
 }  # fmt: skip
 _LOOKS = 8  # how often a store is read again because a compaction has moved its rows meanwhile
 

@@ -16,6 +16,7 @@ def digits() -> GridSpec:
     """
     return GridSpec(
         recipe="digits",
+        precision="float32",
         datasets=("digits",),
         archs=("resnet18",),
         ratios=(0.3,),
@@ -104,6 +105,7 @@ def fidelity() -> GridSpec:
     }
     return GridSpec(
         recipe="fidelity",
+        precision="float32",
         datasets=("cifar10",),
         archs=("resnet18",),
         ratios=(0.3,),
@@ -126,6 +128,7 @@ def cross_table() -> GridSpec:
     """
     return GridSpec(
         recipe="cross_table",
+        precision="float32",
         datasets=("cifar10",),
         archs=("resnet18",),
         quantizers=("fp", "4w4a"),

@@ -13,6 +13,7 @@ from core.errors import BadInput, unknown
 from core.metrics.audit import ATTACKS
 from core.models import model_info
 from core.quant import QuantSpec
+from core.train import Precision
 from core.unlearn import METHODS, RetrainParams, Space
 from orchestrator.spec.class_names import class_numbers
 from orchestrator.spec.fields import (
@@ -93,6 +94,9 @@ class GridSpec(Part):
     protocol: paper (equations) or released (what the published code does where it differs).
     select_on: figures that choose a cell's trial. split: whether one seed draws the pool of the original and
     of the unlearning, or two, as published. None: by protocol, see `selects_on` and `splits`.
+    precision: what trainings compute in whose own precision is auto. float32 is the same arithmetic on every machine;
+    auto is bfloat16 on GPUs and on processors that are the faster for it, with forward passes on integer codes where
+    they pay. It is in no key: a finished node stays what it is, and its row says what it was computed in.
     probe: images of each set on which methods measure gradient norms before every epoch; 0 measures nothing.
     keep: whose weights stay in the store.
     validation: share of the training images held out. widths: channel multiplier by network.
@@ -118,6 +122,7 @@ class GridSpec(Part):
     protocol: Protocol = "paper"
     select_on: SelectOn | None = None
     split: SplitKind | None = None
+    precision: Precision = "auto"
     probe: Whole = 0
     keep: Literal["selected", "all"] = "selected"
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -17,7 +17,7 @@ _BESIDE = (
 )  # numbers of a row that are no metric of its model
 COORDINATES = ("dataset", "arch", "quant", "scenario", "amount", "seed", "method")
 _TAGS = (
-    "status", "code_revision", "hardware", "versions", "tried", "protocol", "select_on", "forget_count",
+    "status", "code_revision", "hardware", "versions", "precision", "tried", "protocol", "select_on", "forget_count",
     "retain_count", "test_count",
 )  # fmt: skip
 _FAILURE = ("error_kind", "error_message", "log")

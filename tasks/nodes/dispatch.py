@@ -11,6 +11,7 @@ from core.train import keep_freed_memory
 from tasks.job import Job, Place
 from tasks.node import TRAINING, Kind, Node
 from tasks.nodes import warm
+from tasks.nodes.arithmetic import arithmetic_of, precision_words
 from tasks.nodes.auditing import audit
 from tasks.nodes.exported import evaluate_export
 from tasks.nodes.heartbeat import Heartbeat
@@ -54,7 +55,7 @@ def run_node(job: Job, meanwhile: Callable[[], None] | None = None) -> Record:
         return found[job.node.key].record
     check_sources(job.node.inputs)
     with Heartbeat(job.place.store, job.node, meanwhile):
-        result = _FUNCTIONS[job.node.kind](job.node, job.place, store)
+        result = _result(job, store)
     record = base_record(job).model_copy(
         update={**result.row, "node_seconds": time.perf_counter() - start, "finished_at": now()}
     )
@@ -63,6 +64,17 @@ def run_node(job: Job, meanwhile: Callable[[], None] | None = None) -> Record:
         record = record.model_copy(update=used)
     store.commit(job.node, result.files, result.facts, record)
     return record
+
+
+def _result(job: Job, store: Store) -> Result:
+    """What the node's function gives; of a training with what it was computed in."""
+    function = _FUNCTIONS[job.node.kind]
+    if job.node.kind not in TRAINING:
+        return function(job.node, job.place, store)
+    with arithmetic_of(job.place, store) as used:
+        result = function(job.node, job.place, store)
+        result.row["precision"] = precision_words(job.place, job.node, used)
+    return result
 
 
 def _trains_on_gpu(job: Job) -> bool:

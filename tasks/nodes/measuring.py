@@ -31,7 +31,7 @@ from tasks.record import Candidate, Record, figure_fields
 from tasks.store import Corrupt, Store
 
 # what an evaluation's row says about the model that it looks at, beside its figures
-_OF_MODEL = ("params", "epochs", "gpu_share")
+_OF_MODEL = ("params", "epochs", "gpu_share", "precision")
 
 
 def evaluate(node: Node, _place: Place, store: Store) -> Result:
@@ -157,7 +157,7 @@ def outputs_of(model: str, store: Store) -> dict[str, Any]:
 
 
 # what a selection's row takes over from the evaluation that it chose, beside its figures
-_CHOSEN = {"params", "tried", "gpu_share", "model", "forget_count", "retain_count", "test_count"}
+_CHOSEN = {"params", "tried", "gpu_share", "precision", "model", "forget_count", "retain_count", "test_count"}
 
 
 def _finished(evaluations: list[str], store: Store) -> dict[str, Record]:

@@ -1,4 +1,4 @@
-"""A few seconds of training on this machine: python -m tasks.nodes.training_speed resnet18 4w4a 0.125 16 64 cpu.
+"""A few seconds of training on this machine: python -m tasks.nodes.training_speed resnet18 4w4a 0.125 16 64 cpu auto.
 
 Prints JSON: seconds of a training step per image, and the hardware. `plan` runs it in a process of its own.
 """
@@ -13,14 +13,15 @@ import torch
 from core.data import Batch
 from core.models import build
 from core.quant import QuantSpec, calibrate_
-from core.train import TrainParams, fit, keep_freed_memory
+from core.train import Precision, TrainParams, fit, keep_freed_memory
+from tasks.nodes.arithmetic import arithmetic_here
 from tasks.nodes.provenance import hardware_of
 
 _LEAST, _SECONDS, _CLASSES = 2, 1.5, 10  # steps, seconds of measuring, classes
 
 
 def seconds_per_image(
-    arch: str, quant: str, width: float, pixels: int, batch: int, device: torch.device
+    arch: str, quant: str, width: float, pixels: int, batch: int, device: torch.device, precision: Precision
 ) -> float:
     """Of a training step as nodes train: one CPU thread, whose processor time counts, or the GPU's wall time."""
     torch.set_num_threads(1)
@@ -41,7 +42,8 @@ def seconds_per_image(
             yield Batch(images, labels, None)
             took.append(now() - before)
 
-    fit(model, batches, TrainParams(epochs=1, lr=1e-3), generator)
+    with arithmetic_here(precision, device):
+        fit(model, batches, TrainParams(epochs=1, lr=1e-3), generator)
     return min(took) / batch
 
 
@@ -53,9 +55,9 @@ def _waiting() -> float:
 
 def main(arguments: list[str]) -> None:
     """Prints the measurement."""
-    arch, quant, width, pixels, batch, device = arguments
-    on = torch.device(device)
-    seconds = seconds_per_image(arch, quant, float(width), int(pixels), int(batch), on)
+    arch, quant, width, pixels, batch, device, named = arguments
+    on, precision = torch.device(device), TrainParams.model_validate({"precision": named}).precision
+    seconds = seconds_per_image(arch, quant, float(width), int(pixels), int(batch), on, precision)
     print(json.dumps({"seconds": seconds, "hardware": hardware_of(device)}))
 
 

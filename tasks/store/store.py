@@ -11,6 +11,7 @@ partial/<key>/…        the state of a long training that is not finished
 running/<key>.json     how far a node at work is (see tasks.store.running)
 scored/<key>.<score>   a score of an evaluation or selection: the keys of both
 kept/<key>             a trial whose weights a selection in this store chose
+processors/<kind>.json in what machines of a kind compute (see tasks.nodes.arithmetic)
 spec.json              the grid that ran here last
 grids/<name>.json      every grid that ran here (see orchestrator.results.known_grids)
 version.json           the newest version of the row schema that wrote here

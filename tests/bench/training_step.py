@@ -11,7 +11,8 @@ from core.data.loader import Batch
 from core.models import build
 from core.quant import QUANTIZERS, QuantSpec, calibrate_
 from core.train.forward import Forward, compiled, plain
-from core.train.loop import Callbacks, TrainParams, autocast, fit
+from core.train.loop import Callbacks, TrainParams, fit
+from core.train.precision import autocast
 from tests.bench.measure import Comparison, Effort, Target, of_this_machine, side_by_side
 from tests.bench.straight_through import COMPOSED
 from tests.bench.surroundings import as_in_a_node

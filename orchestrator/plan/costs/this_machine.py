@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.checkpoint import write_atomically
 from core.data import dataset_info
+from core.train import Precision
 from orchestrator.plan.costs.paces import Device, Pace, Work, image_work, pace_of, scaled
 from orchestrator.spec import GridSpec, titles
 
@@ -41,6 +42,7 @@ class _Training(NamedTuple):
     pixels: int
     batch: int
     device: Device
+    precision: Precision
 
     def arguments(self) -> list[str]:
         """Of `python -m tasks.nodes.training_speed`."""
@@ -84,6 +86,7 @@ def _training_of(spec: GridSpec, device: Device, known: Pace) -> _Training:
         info.pixels or _PIXELS,
         spec.original_params().batch_size,
         device,
+        spec.precision,
     )
     expected = known.network(arch, whole.pixels).seconds_per_image(_work(whole))
     return whole._replace(batch=max(4, min(whole.batch, round(_STEP / expected))))

@@ -117,7 +117,7 @@ def test_hardware_that_nobody_knows_is_one_line(arguments, expected, capsys):
 
 
 def test_a_network_is_really_trained():
-    arguments = ["resnet18", "4w4a", "0.0625", "16", "4", "cpu"]
+    arguments = ["resnet18", "4w4a", "0.0625", "16", "4", "cpu", "auto"]
     command = [sys.executable, "-m", "tasks.nodes.training_speed", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = _Measured.model_validate_json(done.stdout.splitlines()[-1])
