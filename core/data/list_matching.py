@@ -124,9 +124,10 @@ class _Found:
     limited: list[str] = field(default_factory=list)
 
     @property
-    def lacking(self) -> int:
-        """Entries that are no training image of the run."""
-        return len(self.missing) + len(self.tested) + len(self.limited)
+    def half_wrong(self) -> bool:
+        """Whether half of the entries or more are no training image; a limit that leaves some out is asked for."""
+        wrong = len(self.missing) + len(self.tested)
+        return wrong >= self.matched + len(self.limited)
 
 
 def _match(entries: Sequence[str], images: _Images) -> _Found:
@@ -153,7 +154,7 @@ def _check(dataset: str, found: _Found, images: _Images) -> None:
     told = "; ".join(_lacking(found))
     if not found.rows:
         raise BadInput(f"it names no training image of {dataset}: {told}; they {images.named.example}")
-    if found.lacking >= found.matched:
+    if found.half_wrong:
         raise BadInput(
             f"half of it or more names no training image of {dataset}: {told}; they {images.named.example}"
         )
@@ -168,7 +169,7 @@ def _lacking(found: _Found) -> Iterator[str]:
     groups = (
         (found.missing, "not there"),
         (found.tested, "of the test set, which no network was trained on"),
-        (found.limited, "not among the images that data.limit leaves"),
+        (found.limited, "outside data.limit, which null lifts"),
     )
     for entries, what in groups:
         if entries:

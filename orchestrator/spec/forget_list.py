@@ -4,6 +4,7 @@ So a result depends on what a list names and not on its place, and a grid can be
 """
 
 from collections.abc import Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,21 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from core.errors import BadInput
 from orchestrator.spec.fields import Part, Text, listed
+
+
+def _ascending(text: str) -> str:
+    """Rows as `core.data.spans` writes them, so that the same images have the same keys."""
+    ends = [int(end) for part in text.split(",") for end in (part.split("-") * 2)[:2]]
+    gaps = (after - before for before, after in pairwise(ends[1:-1]))
+    first_to_last = all(first <= last for first, last in zip(ends[::2], ends[1::2], strict=True))
+    if not first_to_last or any(gap < 2 for gap in islice(gaps, 0, None, 2)):
+        raise BadInput(f"rows {text:.40}: write each row once and ascending, such as 0-4,17")
+    return text
+
+
+Rows = Annotated[
+    str, Field(pattern=r"^\d{1,8}(-\d{1,8})?(,\d{1,8}(-\d{1,8})?)*$"), AfterValidator(_ascending)
+]
 
 
 class ForgetList(Part):
@@ -22,9 +38,7 @@ class ForgetList(Part):
 
     path: Text
     name: Text = ""
-    rows: dict[str, Annotated[str, Field(pattern=r"^\d+(-\d+)?(,\d+(-\d+)?)*$")]] = Field(
-        default_factory=dict
-    )
+    rows: dict[str, Rows] = Field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
 

@@ -127,7 +127,7 @@ def test_rows_are_those_of_the_images_that_a_run_trains_on(tmp_path, options):
         assert found(tmp_path, name, **options).rows.tolist() == [row]
     for name in set(files) - {names[image.tobytes()] for image in run}:
         told = refused(found, tmp_path, name, **options)
-        assert "of the test set" in told or "data.limit leaves" in told or "not there" in told
+        assert "of the test set" in told or "outside data.limit" in told or "not there" in told
 
 
 def test_what_is_odd_is_told_in_a_line_each(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from core.data import load, rows_of
+from core.errors import BadInput
 from orchestrator import grid, load_results
 from orchestrator.environment import data_folders_of
 from orchestrator.plan.grid_plan import make_plan
@@ -92,7 +93,7 @@ def spec_of(**rows):
 
 
 def test_keys_follow_what_a_list_names_and_not_what_it_is_called():
-    one, same, other = spec_of(a="1-3"), spec_of(b="1-3"), spec_of(a="1,2,4")
+    one, same, other = spec_of(a="1-3"), spec_of(b="1-3"), spec_of(a="1-2,4")
     keys = [set(make_plan(each).nodes) for each in (one, same, other)]
     assert keys[0] == keys[1]
     assert len(keys[0] & keys[2]) == 1  # the data
@@ -170,6 +171,17 @@ def test_what_is_wrong_with_a_list_is_one_line(pets, capsys, verb, entries, argu
     assert complaint in out.err
     assert out.err.count("\n") == 1
     assert not (pets / "store").exists()
+
+
+@pytest.mark.parametrize("rows", ["5-3", "1,1", "1,2", "3,1", "1-3,3", "1-3,4", "", "a", "-1", "1-999999999"])
+def test_rows_are_given_in_one_way(rows):
+    with pytest.raises(BadInput):
+        spec_of(a=rows)
+
+
+@pytest.mark.parametrize("rows", ["0", "1-3", "1-2,4", "0,2-5,7"])
+def test_rows_that_are_given_are_taken(rows):
+    assert spec_of(a=rows).forget.rows("folder:pets") == {"a.txt": rows}
 
 
 def test_two_lists_of_the_same_images_are_one_too_many(pets, capsys):
