@@ -28,6 +28,7 @@ def grid_file(spec: GridSpec) -> str:
     later = {name: True for name in _LATER if not getattr(spec.data, name)}
     beside = _BESIDE | {"data": later} | ({} if spec.audit.models else {"audit": True})
     beside |= {} if spec.export.evaluate else {"export": True}
+    beside |= {} if spec.forget.list else {"forget": True}
     digest = hashlib.sha256(spec.model_dump_json(exclude=beside).encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', spec.recipe)}-{digest}.json"
 

@@ -98,6 +98,15 @@ def test_a_class_that_is_forgotten_is_shown_whole(tmp_path, cache):
     assert {one.label for one in gallery.shown} == {"class 3"}
 
 
+def test_images_of_a_list_are_those_that_it_names(tmp_path, cache):
+    rows = {"path": "asked.csv", "name": "asked", "rows": {"digits": "5-6,40"}}
+    fake, found = pictured(cache, tmp_path, "digits", ratios=(), forget={"list": [rows]})
+    (gallery,) = shown(fake, found)
+    images = load("digits", tmp_path, cache=cache, limit=Limit(train=LIMIT)).train_images[[5, 6, 40]].numpy()
+    for image, one in zip(images, gallery.shown, strict=True):
+        assert np.array_equal(image, pixels(one))
+
+
 def test_the_page_holds_them_and_leaves_them_out_when_asked(tmp_path, cache):
     fake, found = pictured(cache, tmp_path, "digits")
     write_report(fake.store, fake.spec, fake.plan, (), found)
