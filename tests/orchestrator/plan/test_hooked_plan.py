@@ -1,15 +1,18 @@
 """Originals that a method's hook took part in, and methods that cannot forget what is asked for, in the plan."""
 
 import pytest
+import torch
 
 from core.metrics.outputs import OUTPUTS, unpack
 from core.unlearn import METHODS
 from orchestrator.plan.grid_plan import make_plan
 from orchestrator.results.entries import collect
+from orchestrator.results.models import load_node
 from orchestrator.spec.specification import parse_spec
 from orchestrator.spec.titles import title
 from tasks.job import Job, Place
 from tasks.nodes.dispatch import run_node
+from tasks.store import Store
 
 GRID = {
     "datasets": "digits",
@@ -99,6 +102,10 @@ def test_a_hooked_method_runs_from_its_original_to_its_selection(name, tmp_path)
     assert select.method == name
     assert 0 <= select.ef <= 100
     assert select.activation_forget is not None
+    (original,) = (key for key, node in plan.nodes.items() if node.inputs.get("hook"))
+    loaded = [load_node(Store(place.store), key, torch.device("cpu")) for key in (original, select.model)]
+    assert type(loaded[0]) is type(loaded[1])  # the network that the hook built
+    assert not any(model.training for model in loaded)
 
 
 def test_what_is_left_out_is_said_by_plan_run_and_report(tmp_path, capsys):
