@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.bench.allocation import allocation
+from tests.bench.arithmetic_paths import arithmetic_paths
 from tests.bench.attack import attack
 from tests.bench.audit import audit
 from tests.bench.commands import commands
@@ -26,6 +27,7 @@ from tests.bench.training_step import training_step
 
 BENCHMARKS: dict[str, Callable[[Effort], list[Comparison]]] = {
     "training_step": training_step,
+    "arithmetic_paths": arithmetic_paths,
     "compiling": compiling,
     "step_profile": step_profile,
     "allocation": allocation,
