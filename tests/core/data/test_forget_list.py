@@ -147,6 +147,14 @@ def test_what_is_odd_is_told_in_a_line_each(tmp_path):
     assert not any("pixels" in line for line in both.remarks)
 
 
+def test_a_limit_leaves_images_of_a_list_out_and_says_so(tmp_path):
+    folder(tmp_path)
+    listed = found(tmp_path, *(f"train/ant/{n}.png" for n in range(6)), limit=Limit(train=4))
+    assert len(listed.rows) == 2
+    (line,) = listed.remarks
+    assert "4 are outside data.limit, which null lifts (train/ant/" in line
+
+
 @pytest.mark.parametrize(
     ("entries", "complaint"),
     [
