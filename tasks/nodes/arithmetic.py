@@ -22,11 +22,9 @@ from core.quant import IntegerForward, integer_forward, integer_share, integers_
 from core.seal import sealed, unsealed
 from core.train import Chosen, Precision, auto_precision, bfloat16_share, chosen_precision
 from tasks.job import Place
-from tasks.node import Node
+from tasks.node import TRAINING, Node
 from tasks.nodes import warm
 from tasks.store import Store
-
-_TOO_SLOW = 1.5  # times floating point: operators without the instructions; a busy machine disturbs less
 
 
 class Arithmetic(BaseModel):
@@ -38,6 +36,9 @@ class Arithmetic(BaseModel):
     integers: bool
     bfloat16_share: float | None = None
     integer_share: float | None = None
+
+
+_AS_BEFORE = Arithmetic(precision="float32", integers=False)
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def precision_words(place: Place, node: Node, used: IntegerForward) -> str:
 
 def _arithmetic(precision: Precision, device: torch.device, store: Store | None) -> Arithmetic:
     if precision == "float32":
-        return Arithmetic(precision="float32", integers=False)
+        return _AS_BEFORE
     if device.type != "cpu":
         return Arithmetic(precision="bfloat16", integers=False)
     best = _measured() if store is None else _decided(store.address)
@@ -85,10 +86,17 @@ def _decided(address: str) -> Arithmetic:
     found = _read(store, name)
     if found is None:
         store.set_aside(name)  # one that cannot be read
-        store.create(name, sealed(_measured().model_dump()))
+        decided = _AS_BEFORE if _begun_before(store) else _measured()
+        store.create(name, sealed(decided.model_dump()))
         found = _read(store, name)
     assert found is not None
     return found
+
+
+def _begun_before(store: Store) -> bool:
+    """Whether there are trainings whose rows say nothing of precision: they were in float32, and so is what is left."""
+    found = (store.manifests([key], broken={}).get(key) for key in sorted(store.finished()))
+    return any(each.record.kind in TRAINING and not each.record.precision for each in found if each)
 
 
 def _read(store: Store, name: str) -> Arithmetic | None:
@@ -104,5 +112,5 @@ def _measured() -> Arithmetic:
     share = bfloat16_share()
     precision: Chosen = "bfloat16" if share < 1 else "float32"
     of_integers = integer_share(getattr(torch, precision)) if integers_right() else None
-    on = of_integers is not None and of_integers < _TOO_SLOW
+    on = of_integers is not None and of_integers < 1
     return Arithmetic(precision=precision, integers=on, bfloat16_share=share, integer_share=of_integers)

@@ -14,6 +14,7 @@ from orchestrator.spec.recipes import RECIPES
 from tasks.job import Place
 from tasks.nodes import arithmetic
 from tasks.store.store import Store
+from tests.orchestrator.fake_results import Fake, small_spec
 
 CPU = torch.device("cpu")
 FAST = arithmetic.Arithmetic(precision="bfloat16", integers=True, bfloat16_share=0.5, integer_share=0.7)
@@ -139,3 +140,11 @@ def test_rows_say_it_and_so_do_the_evaluations_of_their_models(
 def test_recipes_whose_figures_documents_print_compute_alike_everywhere():
     pinned = {name for name, recipe in RECIPES.items() if recipe().precision == "float32"}
     assert pinned == {"digits", "fidelity", "cross_table", "cross_table_class"}
+
+
+def test_a_store_of_before_goes_on_as_it_began(measured, tmp_path):
+    fake = Fake(Store(str(tmp_path)), small_spec())
+    fake.fill(skip=lambda node: node.kind not in ("data", "original"))
+    measured.append(FAST)
+    assert decided(Place(str(tmp_path), device="cpu")) == ("float32", False)
+    assert measured == [FAST]
