@@ -26,6 +26,7 @@ from core.unlearn.base import Method, Problem
 from core.unlearn.hooks import Hook, Setting, Training, chosen
 from core.unlearn.retrain import RetrainParams
 from core.unlearn.shards import (
+    FACTS,
     SHARD,
     Dealt,
     Shards,
@@ -167,4 +168,5 @@ METHOD = Method(
     ),
     # a class costs nothing; a random share of the images is in every class, and in its first block
     passes=lambda _p, _forget, retain: RetrainParams().epochs * retain,
+    facts=FACTS,
 )

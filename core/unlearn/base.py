@@ -141,6 +141,7 @@ class Method:
     forget: any images (a random share or a list), whole classes, or either; it refuses anything else by BadInput.
     hook: how it takes part in the training of its original; None for one that takes any.
     passes: what a run costs, see `core.unlearn.passes`.
+    facts: names of what it tells of a request by `on_epoch`; each is a column of its rows.
     colour, mark: in charts, as #rrggbb and as Vega's shape; None for the next ones of the common palette.
     """
 
@@ -154,6 +155,7 @@ class Method:
     scenarios: frozenset[Scenario] = BOTH
     hook: Hook | None = None
     passes: Passes = both_sets
+    facts: tuple[str, ...] = ()
     colour: str | None = None
     mark: str | None = None
 

@@ -193,4 +193,5 @@ METHOD = Method(
         chosen("decay", "sigma", "backbone"), Head, build=lambda model, _setting: models.with_unit_head(model)
     ),
     passes=lambda _p, forget, retain: (forget + retain) / 3,  # forward alone
+    facts=("head_certificate_bound", "head_certificate_epsilon"),
 )

@@ -21,6 +21,7 @@ from core.unlearn.hooks import Part, Setting, Training
 from core.unlearn.parameters import moved_parameters
 
 SHARD, SLICE, PARAMS, SEED, BEFORE = "shard", "slice", "params", "seed", "before."
+FACTS = ("affected_shards", "first_slice", "networks", "retrained_share")
 Table = tuple[Tensor, Tensor]  # shard and slice of each image, int64 on the CPU; slice -1: it takes no part
 
 
@@ -240,7 +241,10 @@ def go_on_(shards: Shards, since: Mapping[int, int], generator: torch.Generator,
 
 
 def facts(shards: Shards, affected: Mapping[int, int], since: Mapping[int, int]) -> EpochFacts:
-    """What a request came to, for its row."""
+    """What a request came to, for its row, by the names of `FACTS`.
+
+    The first slice of any affected network, counted from 0; as many as there are slices where none is affected.
+    """
     again = sum(shards.epochs - start for start in since.values())
     return {
         "affected_shards": float(len(affected)),

@@ -24,6 +24,7 @@ from core.unlearn.base import Method, Problem
 from core.unlearn.hooks import Hook, Part, Setting, Training, chosen
 from core.unlearn.retrain import RetrainParams
 from core.unlearn.shards import (
+    FACTS,
     SHARD,
     Dealt,
     affected_shards,
@@ -137,4 +138,5 @@ METHOD = Method(
     ),
     # a class, and any share of the images worth speaking of, is in every shard and from the first slice on
     passes=lambda _p, _forget, retain: RetrainParams().epochs * retain,
+    facts=FACTS,
 )

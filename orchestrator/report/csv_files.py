@@ -12,7 +12,7 @@ from orchestrator.report.option_series import Series
 from orchestrator.report.paper import COMPARED, find_published, pairs_of
 from orchestrator.report.tables import Line, Table
 from orchestrator.report.trials import EvaluatedTrial, ends
-from orchestrator.results import Entry, Row
+from orchestrator.results import Entry, Row, request_facts
 from orchestrator.spec import GridSpec
 
 _ROW = (
@@ -76,15 +76,18 @@ def results_csv(entries: Iterable[Entry], tables: Sequence[Table], spec: GridSpe
     less the untouched original's, with half of their intervals) and closer_than_original are about the means over
     seeds of the tables; they are empty where they are unknown, and the smallest is not compared with itself.
     reference_refused: why there are no gaps. reference_start: SHA-256 of the file that originals and Retrains start
-    from, weights_saw: what it saw of the forget set, as spec declares it.
+    from, weights_saw: what it saw of the forget set, as spec declares it. At the end, what methods told of their
+    requests (`Method.facts`).
     """
+    entries = list(entries)
+    facts = dict.fromkeys(name for entry in entries for name in request_facts(entry.cell.method))
     judged = {
         table.at._replace(seed=0, method=line.method): _judged(table, line)
         for table in tables
         for line in table.lines
     }
     return csv_text(
-        columns(),
+        (*columns(), *facts),
         (_row(entry) | judged[entry.cell._replace(seed=0)] | _start(entry, spec) for entry in entries),
     )
 
@@ -180,6 +183,7 @@ def _row(entry: Entry) -> dict[str, object]:
         "key": entry.key,
         **_printed(entry),
         **_intervals(entry),
+        **{name: row.get(name) for name in request_facts(entry.cell.method)},
         "reference_refused": entry.refused,
     }
 

@@ -10,6 +10,7 @@ from orchestrator.report.exported import export_notes
 from orchestrator.report.facts import facts_of, notes_of
 from orchestrator.report.gradient_norms import norm_table
 from orchestrator.report.lines import line_of
+from orchestrator.report.method_facts import method_notes
 from orchestrator.report.noise import Floor, noise_floor
 from orchestrator.report.option_series import original_of
 from orchestrator.report.paper import printed_rows
@@ -60,7 +61,12 @@ def _table(spec: GridSpec, at: Cell, methods: dict[str, list[Entry]], rows: Mapp
         f"{titles.title(at.dataset)} · {titles.title(at.arch)} · {at.quant} · {scenario}",
         facts_of(spec, at, everything, floor),
         tuple(_marked(line, verdict, floor) for line in lines),
-        (*notes_of(lines, everything), *attack_notes(methods), *export_notes(methods)),
+        (
+            *notes_of(lines, everything),
+            *method_notes(spec, at, methods),
+            *attack_notes(methods),
+            *export_notes(methods),
+        ),
         floor,
         printed_rows(spec, at, {line.method: _means(line) for line in lines}, len(spec.seeds)),
         norm_table(methods, rows),

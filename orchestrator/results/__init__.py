@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.results.entries import Entry as Entry, Row as Row, collect as collect
     from orchestrator.results.figures import (
         record_of as record_of,
+        request_facts as request_facts,
         wide_schema as wide_schema,
         with_figures as with_figures,
     )

@@ -1,12 +1,15 @@
 """Rows with a column for each metric, whether the node measured it or a score did later."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
 
 from core.metrics import FIGURES, all_columns
+from core.unlearn import METHODS
 from orchestrator.results.parquet import Row
+from orchestrator.spec import base_name
 from tasks import DECIDED_ALIKE, SCHEMA, Record
 
 SCORE, EXPORT = "score", "evaluate_export"  # the kinds of rows that fill others
@@ -16,12 +19,19 @@ def with_figures(rows: Iterable[Row]) -> list[Row]:
     """The rows, each with a column for every registered metric and for whatever else it has a figure of.
 
     An evaluation or selection that lacks a figure takes it from the scores among the rows that are about it; of a
-    selection also from those about the evaluation that it chose. `rescored` names what it took. A second time changes
-    nothing.
+    selection also from those about the evaluation that it chose. `rescored` names what it took. A model, and what
+    looked at it, has what its method told of the request (`Method.facts`). A second time changes nothing.
     """
     everything = list(rows)
-    told = _told(everything)
-    return [_with_figures(row, told) for row in everything]
+    told, requests = _told(everything), _requests(everything)
+    return [_with_figures(row, told, requests.get(row.get("model") or row["key"], {})) for row in everything]
+
+
+@cache
+def request_facts(method: str) -> tuple[str, ...]:
+    """Columns of what a method tells of a request, by its label; of the untouched original's, none."""
+    name = base_name(method)
+    return METHODS[name].facts if name in METHODS else ()
 
 
 def record_of(row: Row) -> Record:
@@ -52,14 +62,26 @@ def _told(rows: Iterable[Row]) -> dict[str, dict[str, float | None]]:
     return told
 
 
+def _requests(rows: Iterable[Row]) -> dict[str, dict[str, float | None]]:
+    """What methods told of their requests, by the node of the model."""
+    found: dict[str, dict[str, float | None]] = {}
+    for row in rows:
+        if names := row.get("curve") and request_facts(row.get("method") or ""):
+            facts = {fact["name"]: fact["value"] for fact in row["curve"] if fact["name"] in names}
+            found[row["key"]] = facts
+    return found
+
+
 def _exported(row: Row) -> dict[str, float | None]:
     """What the exported network's own row says, as columns beside the fake-quantized figures."""
     figures = {f"{name}_exported": row[name] for name in FIGURES}
     return figures | {DECIDED_ALIKE: _own(row).get(DECIDED_ALIKE)}
 
 
-def _with_figures(row: Row, told: Mapping[str, Mapping[str, float | None]]) -> Row:
-    own = _own(row)
+def _with_figures(
+    row: Row, told: Mapping[str, Mapping[str, float | None]], request: Mapping[str, float | None]
+) -> Row:
+    own = _own(row) | dict(request)
     later = {**told.get(row.get("selected") or "", {}), **told.get(row["key"], {})}
     found = {
         name: value

@@ -25,8 +25,9 @@ def load_results(store_uri: str) -> "pl.DataFrame":
 
     The columns are the fields of `tasks.record.Record`, which says what each means: accuracies and gaps in percent
     (Float64), keys, names and JSON as text (String), counts as Int64, `finished_at` in UTC, `candidates` and `curve`
-    as lists of structs; in the place of `scores` a column (Float64) for each metric of `core.metrics.METRICS`. What
-    a row lacks and the verb `score` has measured since stands in the row, and in one of its own of kind `score`.
+    as lists of structs; in the place of `scores` a column (Float64) for each metric of `core.metrics.METRICS`, and for
+    each fact that a method here told of a request (`Method.facts`: `affected_shards`, `first_slice`, …). What a row
+    lacks and the verb `score` has measured since stands in the row, and in one of its own of kind `score`.
     A store without rows, or that is not there, gives a frame of the same schema without rows.
     Raises Newer (a BadInput) for rows of a later version.
 

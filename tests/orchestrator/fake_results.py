@@ -21,10 +21,20 @@ NORMS = ("forget_gradient_norm", "retain_gradient_norm")
 MEASURED = {"rl": NORMS, "salun": NORMS, "qmul": (*NORMS, "w_forget", "w_retain")}
 
 
+SHARDED = {"affected_shards": 3.0, "first_slice": 1.0, "networks": 5.0, "retrained_share": 0.4}
+REQUESTS = {
+    "sisa": SHARDED,
+    "arcane": SHARDED
+    | {"affected_shards": 0.0, "first_slice": 2.0, "networks": 10.0, "retrained_share": 0.0},
+    "certified": {"head_certificate_bound": 0.25, "head_certificate_epsilon": 1.1},
+}
+
+
 def told(node: Node) -> dict[str, float]:
-    """What a method tells once: amnesiac unlearning at which shares it recorded how much."""
-    if node.inputs["method"] != "amnesiac":
-        return {}
+    """What a method tells once: amnesiac unlearning at which shares it recorded how much; what a request came to."""
+    method = node.inputs["method"].partition(":")[0]
+    if method != "amnesiac":
+        return REQUESTS.get(method, {})
     params = node.inputs["params"]
     found = max(params["affected"] or 1.0, 0.1)
     return {"affected_share": found, "recorded_bytes": 2e8 * found * params["fraction"]}

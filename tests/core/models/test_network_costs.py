@@ -7,7 +7,15 @@ import pytest
 
 from core.errors import BadInput
 from core.models import MODELS
-from core.network_costs import WIDTHS, image_settings, measured, megamacs
+from core.network_costs import (
+    WIDTHS,
+    class_counts,
+    counted_parameters,
+    image_settings,
+    measured,
+    megamacs,
+    parameters,
+)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -16,6 +24,10 @@ def test_the_table_is_what_a_forward_pass_takes_else_run_make_costs(name):
         counted = measured(name, MODELS[name].width, pixels, classes)
         assert megamacs(name, MODELS[name].width, pixels, classes) == counted
     assert megamacs(name, WIDTHS[0], 16, 10) == measured(name, WIDTHS[0], 16, 10)
+    for classes in class_counts():
+        assert parameters(name, MODELS[name].width, classes) == counted_parameters(
+            name, MODELS[name].width, classes
+        )
 
 
 @pytest.mark.parametrize(
@@ -32,7 +44,9 @@ def test_counts_are_those_that_torchvision_prints(name, pixels, classes, printed
 
 def test_the_mlp_by_hand():
     """Two hidden layers of 200 units behind three channels of 28 × 28 pixels."""
-    assert measured("mlp", 1.0, 28, 10) == pytest.approx((3 * 784 * 200 + 200 * 200 + 200 * 10) / 1e6)
+    weights = 3 * 784 * 200 + 200 * 200 + 200 * 10
+    assert measured("mlp", 1.0, 28, 10) == pytest.approx(weights / 1e6)
+    assert parameters("mlp", 1.0, 10) == weights + 200 + 200 + 10
 
 
 def test_a_network_that_does_not_take_such_images_says_so():
@@ -43,8 +57,11 @@ def test_a_network_that_does_not_take_such_images_says_so():
 def test_what_is_in_the_table_builds_no_network():
     code = (
         "from core import network_costs as c\n"
-        "c.measured = None\n"
-        "print(c.megamacs('resnet18', 0.125, 16, 10), c.megamacs('mobilenetv2', 0.5, 64, 200))"
+        "c.measured = c.counted_parameters = None\n"
+        "print(c.megamacs('resnet18', 0.125, 16, 10), c.megamacs('mobilenetv2', 0.5, 64, 200))\n"
+        "print(c.parameters('mlp', 1, 10))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert [float(word) for word in done.stdout.split()] == pytest.approx([2.218624, 112.08], rel=1e-4)
+    assert [float(word) for word in done.stdout.split()] == pytest.approx(
+        [2.218624, 112.08, 512810], rel=1e-4
+    )
