@@ -39,8 +39,8 @@ Verb = Annotated[
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="a named grid: digits, cifar10_small, fidelity, full, cross_table, cross_table_class, table1 to table9, "
-        "figure1, figure3, figure4, mnemonic_table, amnesiac_figure, rfa_table",
+        help="a named grid: digits, cifar10_small, audit_small, fidelity, full, cross_table, cross_table_class, "
+        "table1 to table9, figure1, figure3, figure4, mnemonic_table, amnesiac_figure, rfa_table",
         autocompletion=completion.recipe_words,
     ),
 ]

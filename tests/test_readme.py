@@ -69,6 +69,7 @@ def test_the_six_questions_are_answered_from_a_real_store(finished_store, tmp_pa
 @pytest.mark.parametrize(("page", "line"), [c for c in GRIDS if "--recipe" in c[1]])
 def test_a_grid_of_a_page_can_be_planned(page, line, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    tmp_path.joinpath("customer.txt").write_text("0\n17\n")  # two images, by their rows
     arguments = [a for a in shlex.split(line)[3:] if a not in ("plan", "run")]
     assert grid.main(["plan", *arguments]) == 0
     assert "cells" in capsys.readouterr().out
