@@ -81,7 +81,8 @@ def _transfer(
 ) -> tuple[nn.Module, dict[str, float]]:
     """A fresh student that learned from the original through the gate, and what passed it."""
     shape = problem.retain.pixels.shape
-    maker = models.Generator(shape[2:], shape[1])
+    with torch.random.fork_rng(devices=[]):  # torch's layers draw from the global generator
+        maker = models.Generator(shape[2:], shape[1])
     models.initialise_(maker, generator)
     maker = maker.to(problem.device).train()
     original = copy.deepcopy(problem.model).eval().requires_grad_(False)

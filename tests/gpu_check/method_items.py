@@ -14,7 +14,7 @@ from torch import nn
 
 from core.models import MODELS
 from core.quant import QuantSpec
-from core.train.loop import Precision, TrainParams
+from core.train import Precision, TrainParams
 from core.unlearn import METHODS, Method, Problem
 from core.unlearn.retrain import train_from_scratch
 from tests.bench.pace_sizes import NETWORKS

@@ -77,7 +77,7 @@ def check_layer(layer, x):
     assert found.keys() == expected.keys()
     for name in expected:
         scale = float(expected[name].abs().max())
-        rtol = 1e-3 if expected[name].dim() == 0 else 1e-4  # sums that are small beside their terms
+        rtol = 1e-2 if expected[name].dim() == 0 else 1e-4  # sums that are small beside their terms
         torch.testing.assert_close(found[name], expected[name], rtol=rtol, atol=1e-5 * scale)
     if used:
         for quantizer, values in ((layer.input_quantizer, x), (layer.weight_quantizer, layer.weight)):

@@ -53,7 +53,7 @@ MOBILE_CASES = [
 ITERATIVE = [name for name, m in METHODS.items() if issubclass(m.params, TrainParams) and name != "retrain"]
 WITHOUT_FORGET_DATA = [
     name
-    for name in ("retrain", "ft", "l1_sparse", "sfdn", "amnesiac", "ct", "sisa", "arcane")
+    for name in ("retrain", "ft", "l1_sparse", "sfdn", "amnesiac", "ct", "sisa", "arcane", "certified")
     if name in METHODS
 ]
 # one edit, measured on plain images or recorded before

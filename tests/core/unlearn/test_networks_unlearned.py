@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from core.errors import BadInput
 from core.models import MODELS
 from core.quant import quantizer_faults
 from core.unlearn import METHODS, Problem
@@ -24,6 +25,7 @@ SHORT = {"epochs": 1, "batch_size": 16, "fisher_samples": 8, "iterations": 2, "l
 
 # no convolution, no normalisation, all of both; the rest of the matrix takes minutes
 QUICK = ("mlp", "lenet", "resnet9")
+REFUSED = {("msg", "mlp"), ("ct", "mlp")}  # both are about convolutions
 ARCHS = [pytest.param(arch, marks=() if arch in QUICK else pytest.mark.slow) for arch in MODELS]
 
 
@@ -31,12 +33,16 @@ ARCHS = [pytest.param(arch, marks=() if arch in QUICK else pytest.mark.slow) for
 @pytest.mark.parametrize("method", METHODS.values(), ids=lambda m: m.name)
 def test_a_method_changes_a_copy_of_any_network_and_leaves_it_healthy(method, arch):
     model, images = toy_model(arch), toy_images(48)
-    before = state_of(model)
     parts = images.select(torch.arange(16)), images.select(torch.arange(16, 48))
     params = method.params(**{k: v for k, v in SHORT.items() if k in method.params.model_fields})
     problem = suited(Problem(model, *parts, CLASSES, AUGMENTING, torch.device("cpu")), method)
+    before = state_of(problem.model)  # of the network that the method's hook built, where it builds one
+    if (method.name, arch) in REFUSED:
+        with pytest.raises(BadInput, match="take another network"):
+            method.run(problem, params, seeded())
+        return
     unlearned = method.run(problem, params, seeded())
-    assert differing(before, model) == []
+    assert differing(before, problem.model) == []
     assert differing(before, unlearned)
     assert quantizer_faults(unlearned) == {}
     assert all(p.isfinite().all() for p in unlearned.parameters())

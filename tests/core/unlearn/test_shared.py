@@ -18,7 +18,7 @@ SHARING = {("qmul", "paper"), ("qmul_no_agr", "paper")}  # as published, Q-MUL d
 SHARING |= {
     (name, protocol)
     for name, protocol in CASES
-    if name in ("salun", "iu", "ssd", "sfdn", "unsir", "rfa_lora")
+    if name in ("salun", "iu", "ssd", "sfdn", "unsir", "rfa_lora", "msg", "sfron", "ntk")
 }
 
 

@@ -9,7 +9,7 @@ from tasks.job import Job, Place
 from tasks.node import make_node, whole_trial
 from tasks.nodes import warm
 from tasks.nodes.failures import attempt
-from tasks.nodes.result import PREDICTIONS
+from tasks.nodes.result import MARGINS, PREDICTIONS
 from tasks.nodes.unfinished import Partial
 from tasks.record import Record
 from tasks.store.store import Store
@@ -104,7 +104,7 @@ def test_a_trial_in_parts_ends_as_the_whole_trial(tiny, store, tmp_path):
         assert whole_trial(part) == trial.key
         record = attempt(Job(part, place)).record
         assert (record.epochs, record.curve) == (until, whole.curve[: until * len(whole.curve) // 3])
-        assert list(store.manifest(part.key).files) == [PREDICTIONS]
+        assert store.manifest(part.key).files.keys() == {PREDICTIONS, MARGINS}
         assert store.names(f"partial/{trial.key}")
     resumed = attempt(Job(trial, place)).record
     assert store.read(trial.key, WEIGHTS) == weights
