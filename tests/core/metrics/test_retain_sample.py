@@ -12,6 +12,7 @@ from core.unlearn import METHODS
 from tests.core.toy_problem import (
     AUGMENTING,
     PLAIN,
+    SHORT,
     Watch,
     differing,
     seeded,
@@ -45,7 +46,7 @@ def trained(problem, name, watched):
         return measured[-1]
 
     problem = replace(problem, callbacks=Callbacks(after_epoch=measure if watched else None))
-    params = method.params(epochs=2, batch_size=24)
+    params = method.params(**{k: v for k, v in SHORT.items() if k in method.params.model_fields})
     found = method.run(problem, params, generator, lambda _epoch, facts: told.append(facts))
     return found, generator.get_state(), told, measured
 
