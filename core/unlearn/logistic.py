@@ -14,6 +14,7 @@ GAMMA = (
     0.25  # Lipschitz constant of the logistic loss's second derivative, as published; 1/(6√3) is the least
 )
 _EXACT, _MOST = 1e-9, 100  # a fit's mean gradient at its end, and its Newton steps at most
+_ROUNDING = 1e-12  # of a loss; near its minimum a step changes it by less
 
 
 def budget(epsilon: float, delta: float, sigma: float) -> float:
@@ -87,8 +88,8 @@ def fit_head(features_ND: Tensor, targets_N: Tensor, decay: float, noise_D: Tens
         gradient, hessian = _derivatives(x, y, w, decay, noise)
         if float(gradient.norm()) <= _EXACT * len(x):
             return w
-        step, length = torch.linalg.solve(hessian, gradient), 1.0
-        while length > _EXACT and bool(loss(w - length * step) > loss(w)):
+        step, length, now = torch.linalg.solve(hessian, gradient), 1.0, loss(w)
+        while length > _EXACT and bool(loss(w - length * step) > now + _ROUNDING * now.abs()):
             length /= 2
         w = w - length * step
     raise Diverged("the head's regression has not come to its minimum")

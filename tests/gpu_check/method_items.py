@@ -55,7 +55,7 @@ def _items(
 
 def _against_cpu(device: torch.device, arch: str, quant: QuantSpec, method: Method, draw: int) -> Deviations:
     (expected, losses), (found, others) = (_run(arch, quant, method, d, draw) for d in (CPU, device))
-    start = _known(arch, quant).model
+    start = _suited(arch, quant, method.name).model
     trained = [name for name, _ in start.named_parameters()]
     kept = [name for name, buffer in start.named_buffers() if buffer.is_floating_point()]
     states = [model.state_dict() for model in (expected, found, start)]
