@@ -119,6 +119,10 @@ class Axis:
         return alt.X(f"{self.parameter}:Q", scale=scale, axis=axis, title=self.title)
 
 
+# Scales of their own: one shared with a panel that has a legend would have one, and none.
+WITHOUT_LEGEND: Any = dict.fromkeys(("color", "shape", "strokeDash"), "independent")
+
+
 def _searching(scope: Scope) -> dict[str, Style]:
     """The methods whose learning rate was searched, by title."""
     return scope.styles(_unsearched(scope, MAIN))
@@ -133,7 +137,7 @@ def _lr(scope: Scope) -> alt.TopLevelMixin:
     return alt.vconcat(
         main,
         alt.concat(*sized, columns=4, spacing=GUTTER),
-        alt.concat(*own, columns=ACROSS, spacing=GUTTER).resolve_scale(y="shared"),
+        alt.concat(*own, columns=ACROSS, spacing=GUTTER).resolve_scale(y="shared", **WITHOUT_LEGEND),
         spacing=GUTTER,
     )
 
