@@ -166,9 +166,9 @@ def test_the_compare_page_lays_eight_methods_side_by_side(pages, chromium, cells
     assert methods == list(map(title, names))
     assert "Something went wrong" not in text
     for name in (*FIGURES, "ag"):
-        expected = [round(cells[method][name], 2) for method in names if cells[method][name] is not None]
+        expected = [cells[method][name] for method in names if cells[method][name] is not None]
         told = [float(value) for value in values[name] if value]  # Retrain has no AG
-        assert told == pytest.approx(expected, abs=0.0051)
+        assert told == pytest.approx(expected, abs=0.0056)  # rounded to three decimals, then to two
 
 
 def test_trials_are_drawn_as_charts_in_the_methods_colours(pages, chromium, pictures):
